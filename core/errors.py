@@ -1,0 +1,50 @@
+"""Typed failures: every error that a user can cause. Anything else is a bug and may crash."""
+
+from __future__ import annotations
+
+
+class CoreError(Exception):
+    """A failure that a user can cause and mend; its text says what was expected and what came."""
+
+
+class AudioRefusal(CoreError):
+    """A recording that cannot be judged.
+
+    Args:
+        code: one of `REFUSAL_CODES`.
+        message: one sentence for the analyst.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        if code not in REFUSAL_CODES:
+            raise ValueError(f"unknown refusal code {code!r}")
+        self.code = code
+
+
+class DetectorError(CoreError):
+    """A detector folder that is missing, damaged or of another version."""
+
+
+class ProtocolError(CoreError):
+    """A protocol file that does not parse or does not fit the recordings."""
+
+
+class StoreError(CoreError):
+    """A store that cannot be opened, written, or is of a newer version."""
+
+
+class ScanError(CoreError):
+    """An audit that cannot start or go on."""
+
+
+REFUSAL_CODES = {
+    "unreadable": "the file could not be opened (permission, or it disappeared)",
+    "undecodable": "no decoder could make sense of the file",
+    "empty": "the file holds no audio samples",
+    "too_short": "less than 0.5 s of audio",
+    "non_finite": "the samples hold NaN or infinity",
+    "silent": "nothing louder than -60 dBFS",
+    "no_speech": "not enough speech-like signal",
+}
+"""Refusal code -> what it means, in words."""

@@ -1,0 +1,161 @@
+"""What the samples are like: level, clipping, silence, bandwidth; and the rule for "enough speech-like signal".
+
+The rule is simple on purpose: it keeps out silence, steady tones and steady noise, not music.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from core.audio import MIN_DURATION_S, SAMPLE_RATE_HZ
+from core.errors import AudioRefusal
+from core.records import AudioInfo, SignalQuality
+
+FRAME_SAMPLES = SAMPLE_RATE_HZ // 50
+"""20 ms, about the shortest speech sound."""
+ACTIVE_DB = -60.0
+"""A frame below this RMS level is silence."""
+ACTIVE_RANGE_DB = 35.0
+"""A frame this far below the loudest frame is a pause; the dynamic range of speech is about 30 dB."""
+MIN_ACTIVE_S = 0.3
+"""Less active signal than this is not enough to judge."""
+MIN_MODULATION_DB = 3.0
+"""Spread (10th to 90th percentile) of the active frames' levels; steady tones and noise stay below 1 dB."""
+
+WARNINGS = {
+    "narrowband": "Telephone bandwidth: little above 4 kHz. The detector is less reliable here.",
+    "clipped": "Clipped: more than 0.1 % of the samples are at full scale.",
+    "much_silence": "More than 60 % of the recording is silence; only the rest was judged.",
+    "compressed": "Lossy coding at a low bit rate (under 24 kbit/s per channel) hides the traces of synthesis.",
+    "short": "Shorter than 2 s: little evidence, read the score with care.",
+    "truncated": "The file ends before the length that its header declares; what is there was judged.",
+    "quiet": "Very quiet: the active parts are below -45 dBFS.",
+}
+"""Warning code -> one sentence for the analyst."""
+
+_LOSSY = {"OPUS", "VORBIS", "MPEG_LAYER_III", "AAC", "AMR_NB", "AMRNB", "AMR_WB", "AMRWB", "WMAV1", "WMAV2", "WMAPRO"}
+_LOSSY |= {"MP3", "MP3FLOAT", "GSM610", "LIBOPUS", "AMRNB_FIXED", "GSM", "GSM_MS", "AC3", "EAC3"}
+_SPECTRUM_BLOCK = 512
+_MAX_SPECTRUM_BLOCKS = 96
+
+
+def frame_levels_db(samples: torch.Tensor) -> torch.Tensor:
+    """RMS level of each whole 20 ms frame, dB re full scale.
+
+    Args:
+        samples: `[..., time]` at 16 kHz.
+
+    Returns:
+        `[..., frame]`, at least -120 dB.
+    """
+    num_frames = samples.shape[-1] // FRAME_SAMPLES
+    frames = samples[..., : num_frames * FRAME_SAMPLES].unflatten(-1, (num_frames, FRAME_SAMPLES))
+    power = torch.linalg.vector_norm(frames, dim=-1).square() / FRAME_SAMPLES
+    return 10 * torch.log10(power.clamp_min(1e-12))
+
+
+class QualityMeter:
+    """Accumulates the quality of one channel block by block, in memory of 8 bytes per 20 ms.
+
+    `update` takes blocks `[time]`; `result` gives the record; `check` raises when the channel cannot be judged.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[torch.Tensor] = []
+        self._spectrum = torch.zeros(_SPECTRUM_BLOCK // 2 + 1, dtype=torch.float64)
+        self._peak = 0.0
+        self._num_clipped = 0
+        self._num_samples = 0
+
+    def update(self, samples: torch.Tensor) -> None:
+        """Takes the next block `[time]`."""
+        magnitude = samples.abs()
+        self._peak = max(self._peak, float(magnitude.max()) if len(samples) else 0.0)
+        if self._peak >= 0.999:
+            self._num_clipped += int((magnitude >= 0.999).sum())
+        self._num_samples += len(samples)
+        self._levels.append(frame_levels_db(samples))
+        num_blocks = len(samples) // _SPECTRUM_BLOCK
+        if num_blocks:
+            blocks = samples[: num_blocks * _SPECTRUM_BLOCK].view(num_blocks, _SPECTRUM_BLOCK)
+            blocks = blocks[:: max(1, num_blocks // _MAX_SPECTRUM_BLOCKS)]
+            self._spectrum += torch.fft.rfft(blocks * _hann()).abs().square().sum(dim=0)
+
+    @property
+    def duration_s(self) -> float:
+        """Length of what came in."""
+        return self._num_samples / SAMPLE_RATE_HZ
+
+    def result(self) -> SignalQuality:
+        """The measurements on all blocks so far."""
+        levels = torch.cat(self._levels) if self._levels else torch.zeros(0)
+        active = levels[_is_active(levels)]
+        level_db = 10 * math.log10(float((10 ** (active / 10)).mean())) if len(active) else -120.0
+        return SignalQuality(
+            level_db=level_db,
+            peak_db=20 * math.log10(max(self._peak, 1e-6)),
+            clipped_share=self._num_clipped / max(1, self._num_samples),
+            silence_share=1.0 - len(active) / max(1, len(levels)),
+            bandwidth_hz=self._bandwidth_hz(),
+        )
+
+    def check(self) -> None:
+        """Raises when this channel cannot be judged.
+
+        Raises:
+            AudioRefusal: `too_short`, `silent` or `no_speech`.
+        """
+        if self.duration_s < MIN_DURATION_S:
+            raise AudioRefusal("too_short", f"{self.duration_s:.2f} s of audio; at least {MIN_DURATION_S} s is needed.")
+        levels = torch.cat(self._levels)
+        if levels.max() < ACTIVE_DB:
+            raise AudioRefusal("silent", f"Silent: nothing is louder than {ACTIVE_DB:.0f} dBFS.")
+        active = levels[_is_active(levels)]
+        active_s = len(active) * FRAME_SAMPLES / SAMPLE_RATE_HZ
+        if active_s < MIN_ACTIVE_S:
+            raise AudioRefusal("no_speech", f"Only {active_s:.2f} s of sound; at least {MIN_ACTIVE_S} s is needed.")
+        spread_db = float(torch.quantile(_thinned(active), 0.9) - torch.quantile(_thinned(active), 0.1))
+        if spread_db < MIN_MODULATION_DB:
+            raise AudioRefusal(
+                "no_speech",
+                f"A steady sound, not speech: its level varies by {spread_db:.1f} dB, speech by more than {MIN_MODULATION_DB:.0f} dB.",
+            )
+
+    def _bandwidth_hz(self) -> float:
+        if self._spectrum.max() <= 0:
+            return 0.0
+        level_db = 10 * torch.log10((self._spectrum / self._spectrum.max()).clamp_min(1e-12))
+        above = torch.nonzero(level_db > -50.0)
+        return float(above.max()) * SAMPLE_RATE_HZ / _SPECTRUM_BLOCK
+
+
+def warnings_for(quality: SignalQuality, info: AudioInfo, *, duration_s: float, is_truncated: bool) -> tuple[str, ...]:
+    """Codes of `WARNINGS` that apply, in the order of that table."""
+    bits_per_s = 8 * info.size_bytes / max(duration_s, 0.1) / max(1, info.num_channels)
+    applies = {
+        "narrowband": quality.bandwidth_hz < 4_300 or info.sample_rate_hz <= 8_000,
+        "clipped": quality.clipped_share > 0.001,
+        "much_silence": quality.silence_share > 0.6,
+        "compressed": info.codec.upper() in _LOSSY and bits_per_s < 24_000,
+        "short": duration_s < 2.0,
+        "truncated": is_truncated,
+        "quiet": quality.level_db < -45.0,
+    }
+    return tuple(code for code in WARNINGS if applies[code])
+
+
+def _is_active(levels: torch.Tensor) -> torch.Tensor:
+    if not len(levels):
+        return torch.zeros(0, dtype=torch.bool)
+    return levels > max(ACTIVE_DB, float(levels.max()) - ACTIVE_RANGE_DB)
+
+
+def _thinned(values: torch.Tensor) -> torch.Tensor:
+    """At most about 100,000 of the values, evenly: torch.quantile refuses more than 16 million."""
+    return values[:: max(1, len(values) // 100_000)]
+
+
+def _hann() -> torch.Tensor:
+    return torch.hann_window(_SPECTRUM_BLOCK)

@@ -1,0 +1,1 @@
+"""Making detectors: data, augmentation, recipes, the loop, evaluation. Built on `core` alone."""
