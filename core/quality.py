@@ -159,3 +159,8 @@ def _thinned(values: torch.Tensor) -> torch.Tensor:
 
 def _hann() -> torch.Tensor:
     return torch.hann_window(_SPECTRUM_BLOCK)
+
+
+def has_sound(window: torch.Tensor) -> bool:
+    """Whether a window `[time]` holds at least `MIN_ACTIVE_S` of active frames."""
+    return int(_is_active(frame_levels_db(window)).sum()) * FRAME_SAMPLES >= MIN_ACTIVE_S * SAMPLE_RATE_HZ

@@ -16,7 +16,7 @@ def score_split(model: torch.nn.Module, front_end: torch.nn.Module, split: Label
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    windows = [split_windows(samples.float() / 32_768)[0] for samples in split.samples]
+    windows = [split_windows(samples.float() / 32_768) for samples in split.samples]
     owners = torch.repeat_interleave(torch.arange(len(windows)), torch.tensor([len(w) for w in windows]))
     totals, scores = torch.cat(windows), []
     for batch in totals.split(batch_size):

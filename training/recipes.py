@@ -20,13 +20,13 @@ class Recipe:
     num_epochs: int
     """An epoch draws as many crops as the training split has recordings."""
     batch_size: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-4
     """Peak of a one-cycle schedule."""
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
     average_decay: float = 0.995
     """Decay per step of the running average of the weights, which is what is kept."""
-    augment_share: float = 0.85
+    augment_share: float = 0.6
     """Share of the crops that pass through a random channel."""
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Recipe:
 
 def vgg27_spectrogram() -> Recipe:
     """vgg27 on the log spectrogram with balanced crops and random channels: the first shipped detector."""
-    return Recipe(name="vgg27_spectrogram", model="vgg27", features=FeatureConfig(kind="log_spectrogram"), num_epochs=20)
+    return Recipe(name="vgg27_spectrogram", model="vgg27", features=FeatureConfig(kind="log_spectrogram"), num_epochs=22)
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"vgg27_spectrogram": vgg27_spectrogram}

@@ -1,0 +1,73 @@
+"""Networks in ONNX Runtime: exported once from a detector's weights, cached by its hash, run on the CPU."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from core.checkpoints import Detector
+from core.features import IMAGE_SIZE
+
+_EXPORT_VERSION = 1
+"""Raised when the export changes, so that older caches are not used."""
+
+
+def cache_folder() -> Path:
+    """Where exported networks are kept: `EARWITNESS_CACHE`, or `~/.cache/earwitness`."""
+    return Path(os.environ.get("EARWITNESS_CACHE") or Path.home() / ".cache" / "earwitness")
+
+
+def open_session(detector: Detector, *, num_threads: int = 1) -> onnxruntime.InferenceSession:
+    """A session that maps `image [batch, 1, 224, 224]` to `logits [batch, 2]`. Thread-safe to run.
+
+    Args:
+        detector: whose network.
+        num_threads: threads within one run; 1 when several threads call it at once.
+    """
+    path = cache_folder() / f"{detector.hash}.{_EXPORT_VERSION}.onnx"
+    if not path.is_file():
+        _export(detector.load_model(), path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: onnxruntime.InferenceSession, image: torch.Tensor) -> torch.Tensor:
+    """Logits `[batch, 2]` of images `[batch, 1, 224, 224]`."""
+    (logits,) = session.run(None, {"image": np.ascontiguousarray(image.numpy())})
+    return torch.from_numpy(logits)
+
+
+def _export(model: torch.nn.Module, path: Path) -> None:
+    """Writes the ONNX file under a temporary name and renames it, so that two processes may export at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    os.close(handle)
+    exporter_log = logging.getLogger("torch.onnx")
+    level = exporter_log.level
+    exporter_log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE),),
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                verbose=False,
+            )
+        program.save(partial)
+        os.replace(partial, path)
+    finally:
+        exporter_log.setLevel(level)
+        Path(partial).unlink(missing_ok=True)
