@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -53,7 +54,9 @@ class Scorer:
         calibration = self.detector.manifest.calibration
         return calibration.slope * raw + calibration.offset
 
-    def score_files(self, paths: Iterable[str | os.PathLike[str]], *, channels: Channels = "mix") -> Iterator[ScoredRecording]:
+    def score_files(
+        self, paths: Iterable[str | os.PathLike[str]], *, channels: Channels = "mix", stop: threading.Event | None = None
+    ) -> Iterator[ScoredRecording]:
         """Scores many files, batched across them.
 
         A file that cannot be judged gives a refusal with its reason; it never stops the others.
@@ -61,23 +64,26 @@ class Scorer:
         Args:
             paths: the files.
             channels: `mix` scores the average of the channels, `each` every channel by itself.
+            stop: when set, the iteration ends soon, without the files that are not complete.
 
         Yields:
             One record per file, in the order of the paths.
         """
         waiting: deque[_Job] = deque()
-        batch: list[tuple[_Track, int, torch.Tensor]] = []
+        batch: list[_Window] = []
         for path in paths:
             job = _Job(path, channels)
             waiting.append(job)
             for window in job.windows():
                 batch.append(window)
+                if stop is not None and stop.is_set():
+                    return
                 if len(batch) == BATCH_WINDOWS:
                     self._run(batch)
                     batch = []
-                    # All but the newest job have all their scores now.
-                    while len(waiting) > 1:
-                        yield waiting.popleft().record(self.detector)
+            job.is_decoded = True
+            while waiting and waiting[0].is_complete:
+                yield waiting.popleft().record(self.detector)
         self._run(batch)
         for job in waiting:
             yield job.record(self.detector)
@@ -86,12 +92,13 @@ class Scorer:
         """Scores one file."""
         return next(self.score_files([path], channels=channels))
 
-    def _run(self, batch: list[tuple[_Track, int, torch.Tensor]]) -> None:
+    def _run(self, batch: list[_Window]) -> None:
         if not batch:
             return
-        scores = self.score_windows(torch.stack([window for _, _, window in batch])).tolist()
-        for (track, index, _), score in zip(batch, scores, strict=True):
-            track.scores[index] = score
+        scores = self.score_windows(torch.stack([window.samples for window in batch])).tolist()
+        for window, score in zip(batch, scores, strict=True):
+            window.track.scores[window.index] = score
+            window.job.num_unscored -= 1
 
 
 def aggregate_scores(scores: list[float], aggregate: str) -> float:
@@ -109,6 +116,16 @@ class _Track:
     scores: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Samples `[64000]` to be scored, and where the score goes."""
+
+    job: _Job
+    track: _Track
+    index: int
+    samples: torch.Tensor
+
+
 class _Job:
     """One file on its way from samples to a record."""
 
@@ -119,9 +136,16 @@ class _Job:
         self.refusal: AudioRefusal | None = None
         self.is_truncated = False
         self.tracks: list[_Track] = []
+        self.num_unscored = 0
+        self.is_decoded = False
 
-    def windows(self) -> Iterator[tuple[_Track, int, torch.Tensor]]:
-        """Decodes the file; yields each window to be scored with its track and position."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether all windows are there and scored."""
+        return self.is_decoded and self.num_unscored == 0
+
+    def windows(self) -> Iterator[_Window]:
+        """Decodes the file; yields each window that is to be scored."""
         try:
             self.sha256 = sha256_of(self.path)
             reader = AudioReader(self.path, channels=self.channels)
@@ -137,17 +161,18 @@ class _Job:
         except AudioRefusal as refusal:
             self.refusal = refusal
 
-    def _placed(self, track: _Track, windows: Iterator[tuple[int, torch.Tensor]]) -> Iterator[tuple[_Track, int, torch.Tensor]]:
+    def _placed(self, track: _Track, windows: Iterator[tuple[int, torch.Tensor]]) -> Iterator[_Window]:
         for start, window in windows:
             track.starts.append(start)
             track.scores.append(math.nan)
             if has_sound(window):
-                yield track, len(track.scores) - 1, window
+                self.num_unscored += 1
+                yield _Window(self, track, len(track.scores) - 1, window)
 
     def record(self, detector: Detector) -> ScoredRecording:
         """The finished record; all windows must have been scored."""
         if self.refusal is not None:
-            detections = (_refused("mix", self.refusal, duration_s=0.0),)
+            detections = (_refused("mix" if self.channels == "mix" else "1", self.refusal, duration_s=0.0),)
         else:
             names = ["mix"] if self.channels == "mix" else [str(i + 1) for i in range(len(self.tracks))]
             detections = tuple(self._detection(name, track, detector) for name, track in zip(names, self.tracks, strict=True))

@@ -103,7 +103,9 @@ class MelSpectrogram(torch.nn.Module):
         # HTK mel (O'Shaughnessy 1987): m = 2595 log10(1 + f / 700); centres are evenly spaced in m.
         top_mel = 2595.0 * torch.log10(torch.tensor(1 + SAMPLE_RATE_HZ / 2 / 700.0))
         mels = torch.linspace(0, float(top_mel), IMAGE_SIZE + 2, dtype=torch.float64)[1:-1]
-        return ImageAxes(time_s=_frame_times_s(), rows=tuple((700 * (10 ** (mels / 2595) - 1)).tolist()), row_label="Frequency (Hz)")
+        return ImageAxes(
+            time_s=_frame_times_s(), rows=tuple((700 * (10 ** (mels / 2595) - 1)).tolist()), row_label="Frequency (Hz)"
+        )
 
 
 class Cepstrum(torch.nn.Module):

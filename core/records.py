@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
+
+STALE_S = 30.0
+"""A worker beats once a second; one that was silent for this long is taken for dead."""
 
 
 class Verdict(StrEnum):
@@ -91,3 +95,191 @@ class ScoredRecording:
     """Hash of the file's bytes; None when it could not be read."""
     info: AudioInfo | None
     detections: tuple[Detection, ...]
+
+
+class AuditStatus(StrEnum):
+    """Where an audit stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Shown, never stored: running by the ledger, but its worker is dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSettings:
+    """What an audit looks at and how."""
+
+    channels: str = "mix"
+    """`mix` scores the average of the channels, `each` every channel by itself."""
+    pattern: str = ""
+    """Glob on the path within the folder, e.g. `2024/*.wav`; empty for all."""
+    all_files: bool = False
+    """Whether files without a known audio ending are tried too."""
+    include_hidden: bool = False
+    """Whether files and folders whose name starts with a dot are looked at."""
+    protocol: str | None = None
+    """Path of an ASVspoof protocol that labels the recordings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """A folder, a detector, and how far the scoring is."""
+
+    id: int
+    folder: str
+    detector_hash: str
+    detector_name: str
+    settings: ScanSettings
+    status: AuditStatus
+    requested: str
+    """What the analyst last asked for: `run`, `pause` or `cancel`."""
+    message: str | None
+    """Why it failed, for the analyst."""
+    worker: str | None
+    """`host:pid:token` of the process that scores it."""
+    heartbeat_at: float | None
+    created_at: float
+    """Seconds since 1970, UTC."""
+    finished_at: float | None
+    seconds_running: float
+    """Time that workers spent on it."""
+    is_listed: bool
+    """Whether the folder was listed to its end, so that `num_files` is final."""
+    num_files: int
+    num_done: int
+    num_spoof: int
+    num_inconclusive: int
+    num_bona_fide: int
+    num_refused: int
+    num_reused: int
+    """Done without scoring: known by hash, or a duplicate within the audit."""
+    audio_s: float
+    """Length of all recordings done."""
+
+    @property
+    def share_done(self) -> float:
+        """0 to 1."""
+        return self.num_done / self.num_files if self.num_files else float(self.is_listed)
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Recordings per second of working time; None before the first."""
+        return self.num_done / self.seconds_running if self.num_done and self.seconds_running > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Expected time to the end at the rate so far."""
+        return (self.num_files - self.num_done) / self.rate_per_s if self.rate_per_s else None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last heartbeat is too old for a living worker."""
+        return self.heartbeat_at is None or time.time() - self.heartbeat_at > STALE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A file that discovery found."""
+
+    path_bytes: bytes
+    """Path relative to the audit's folder, exactly as the system gives it."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingFile:
+    """A file of an audit that is still to be scored."""
+
+    entry_id: int
+    path_bytes: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """An analyst's own verdict on a recording."""
+
+    verdict: Verdict
+    reviewer: str
+    note: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriageRow:
+    """A line of the triage table: a file and its riskiest channel."""
+
+    entry_id: int
+    path: str
+    folder: str
+    verdict: Verdict | None
+    """None while pending."""
+    spoof_score: float | None
+    probability: float | None
+    duration_s: float | None
+    codec: str | None
+    reason: str | None
+    duplicate_of: int | None
+    """Entry that holds the same bytes and came first in this audit."""
+    label: str | None
+    attack: str | None
+    review: Review | None
+    """The newest one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriageFilter:
+    """Which rows of the triage table, in which order. Empty tuples and None mean all."""
+
+    verdicts: tuple[str, ...] = ()
+    min_score: float | None = None
+    max_score: float | None = None
+    folder: str | None = None
+    """This folder and all below it."""
+    codecs: tuple[str, ...] = ()
+    text: str = ""
+    """Part of the path, upper or lower case."""
+    review: str | None = None
+    """`reviewed`, `unreviewed`, or a verdict given by an analyst."""
+    order: str = "risk"
+    """`risk` (highest score first), `safe` (lowest first), `path`, or `duration` (longest first)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriagePage:
+    """Some rows of a filtered triage table and how many there are in all."""
+
+    rows: tuple[TriageRow, ...]
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderShare:
+    """Verdict counts of one folder."""
+
+    folder: str
+    num_spoof: int
+    num_inconclusive: int
+    num_bona_fide: int
+    num_refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryDetail:
+    """All that is known of one file of an audit."""
+
+    row: TriageRow
+    audit_id: int
+    absolute_path: str
+    sha256: str | None
+    info: AudioInfo | None
+    detections: tuple[Detection, ...]
+    reviews: tuple[Review, ...]
+    """Newest first."""
+    duplicates: tuple[str, ...]
+    """Paths of the other files of this audit with the same bytes."""

@@ -17,7 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train a recipe on the corpus; resumes an interrupted run")
     train.add_argument("recipe", choices=sorted(RECIPES))
-    train.add_argument("--corpus", type=Path, default=corpus_root(), help="corpus folder (default: $EARWITNESS_CORPUS or ../shared/corpus)")
+    train.add_argument(
+        "--corpus", type=Path, default=corpus_root(), help="corpus folder (default: $EARWITNESS_CORPUS or ../shared/corpus)"
+    )
     train.add_argument("--run", type=Path, required=True, help="folder for log and checkpoint")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -15,14 +15,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from core.errors import CoreError
 from core.features import build_front_end
 from core.metrics import equal_error_rate
-from core.models import build_model, raw_scores
+from core.models import build_model
 from training.augment import augment_samples, mask_image
 from training.data import LabelledSplit, balanced_weights, random_crop
 from training.evaluate import score_split
 from training.recipes import Recipe
 
 
-def train(recipe: Recipe, train_split: LabelledSplit, dev_split: LabelledSplit, run: Path, *, seed: int, device: str = "cpu") -> Path:
+def train(
+    recipe: Recipe, train_split: LabelledSplit, dev_split: LabelledSplit, run: Path, *, seed: int, device: str = "cpu"
+) -> Path:
     """Trains a network, continuing from `run/checkpoint.pt` if it is there.
 
     Writes `recipe.json`, `log.jsonl` (a line per epoch) and `checkpoint.pt` into `run`. The kept weights are a
@@ -55,7 +57,12 @@ def train(recipe: Recipe, train_split: LabelledSplit, dev_split: LabelledSplit, 
         # All randomness follows from seed and epoch, so that a resumed run equals an uninterrupted one.
         rng = np.random.default_rng([seed, epoch])
         generator = torch.Generator(device).manual_seed(seed * 10_007 + epoch)
-        order = torch.multinomial(weights, steps_per_epoch * recipe.batch_size, replacement=True, generator=torch.Generator().manual_seed(seed * 7_919 + epoch))
+        order = torch.multinomial(
+            weights,
+            steps_per_epoch * recipe.batch_size,
+            replacement=True,
+            generator=torch.Generator().manual_seed(seed * 7_919 + epoch),
+        )
         model.train()
         losses = []
         for chosen in order.split(recipe.batch_size):
@@ -66,7 +73,9 @@ def train(recipe: Recipe, train_split: LabelledSplit, dev_split: LabelledSplit, 
                 image = mask_image(front_end(samples), generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, dtype=torch.bfloat16):
                 logits = model(image)
-            loss = torch.nn.functional.cross_entropy(logits.float(), labels[chosen].to(device), label_smoothing=recipe.label_smoothing)
+            loss = torch.nn.functional.cross_entropy(
+                logits.float(), labels[chosen].to(device), label_smoothing=recipe.label_smoothing
+            )
             if not torch.isfinite(loss):
                 raise CoreError(f"the loss became {loss.item()} in epoch {epoch + 1}; lower the learning rate and start a new run")
             optimizer.zero_grad(set_to_none=True)
@@ -80,7 +89,10 @@ def train(recipe: Recipe, train_split: LabelledSplit, dev_split: LabelledSplit, 
         record = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "dev_eer": dev_eer, "seconds": time.monotonic() - started}
         with open(run / "log.jsonl", "a") as log:
             log.write(json.dumps(record) + "\n")
-        print(f"epoch {epoch + 1}/{recipe.num_epochs}: loss {record['loss']:.4f}, dev EER {100 * dev_eer:.2f} %, {record['seconds']:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{recipe.num_epochs}: loss {record['loss']:.4f}, dev EER {100 * dev_eer:.2f} %, {record['seconds']:.0f} s",
+            flush=True,
+        )
         _save(run / "checkpoint.pt", state, recipe, seed, epoch + 1)
     return run / "checkpoint.pt"
 

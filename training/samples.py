@@ -78,7 +78,7 @@ _PASSWORD = Side("flite", "rms", "I forgot my password, can you reset it for me 
 _MEETING = Side("festival", "kal_diphone", "The meeting has moved to four o'clock, bring the signed contract.")
 _WITNESS = Side("festival", "kal_diphone", "The caller says that the audio was recorded on a train this morning.")
 _VOICEMAIL = Side("flite", "kal", "You have one new message about an unpaid parcel fee.")
-_GREETING = Side("flite", "rms", "Thank you for calling, how can I help you?")
+_GREETING = Side("flite", "rms", "Good morning, how can I help you?")
 _REQUEST = Side("flite", "slt", "I want to change the address on my account.")
 
 SAMPLES = (

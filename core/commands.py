@@ -1,0 +1,252 @@
+"""The commands of `python -m core`: parse, call the library, print. Exit status: 0 done, 1 not done, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from core.checkpoints import detector_named, find_detectors
+from core.errors import CoreError
+from core.features import FEATURE_KINDS
+from core.records import Audit, AuditStatus, Detection, ScanSettings, Verdict
+
+_EPILOG = """exit status: 0 finished, 1 could not be done or was interrupted, 2 wrong usage.
+
+examples:
+  python -m core scan recordings/ --out scores.csv
+  python -m core scan calls/ --channels each --pattern '2026/*.wav' --out calls.parquet
+  python -m core score clip.m4a
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except CoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, as `--help` shows it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core",
+        description="Find spoofed speech in recordings.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    scan = _command(commands, "scan", _scan, "audit a folder; run it again to go on where it stopped")
+    scan.add_argument("folder", help="folder with recordings, searched with all below it")
+    _add_detector(scan)
+    _add_store(scan)
+    scan.add_argument("--out", type=Path, metavar="FILE", help="write the results to FILE.csv, .parquet, .jsonl or .xlsx")
+    scan.add_argument("--protocol", metavar="FILE", help="ASVspoof protocol that labels the recordings (joined by file name)")
+    scan.add_argument("--channels", choices=("mix", "each"), default="mix", help="score the mixdown (default) or every channel")
+    scan.add_argument("--pattern", default="", metavar="GLOB", help="only paths within the folder that match, e.g. '2026/*.wav'")
+    scan.add_argument("--all-files", action="store_true", help="try files without a known audio ending too")
+    scan.add_argument("--hidden", action="store_true", help="look into hidden files and folders too")
+
+    score = _command(commands, "score", _score, "score single recordings; nothing is stored")
+    score.add_argument("files", nargs="+", metavar="FILE")
+    _add_detector(score)
+    score.add_argument("--channels", choices=("mix", "each"), default="mix", help="score the mixdown (default) or every channel")
+    score.add_argument("--json", action="store_true", help="one JSON object per line, with segments and quality")
+
+    _command(commands, "detectors", _detectors, "list the installed detectors with their figures")
+
+    pictures = _command(commands, "export-png", _export_png, "draw what a detector sees of a recording, one PNG per window")
+    pictures.add_argument("files", nargs="+", metavar="FILE")
+    pictures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pictures")
+    kinds = pictures.add_argument("--kind", action="append", choices=FEATURE_KINDS, metavar="KIND")
+    kinds.help = f"{', '.join(FEATURE_KINDS)}; may be given again (default: waveform and log_spectrogram)"
+
+    benchmark = _command(commands, "benchmark", _benchmark, "measure the scan against the sum of its parts, in one run")
+    benchmark.add_argument("folder", help="folder with recordings to measure on")
+    _add_detector(benchmark)
+    benchmark.add_argument("--out", type=Path, metavar="FILE.md", help="also write the report to this file")
+
+    worker = _command(commands, "worker", _worker, "work on an audit that is in the store (the dashboard starts these)")
+    worker.add_argument("audit_id", type=int)
+    _add_store(worker)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_detector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--detector", metavar="NAME", help="name, hash or folder of a detector (default: the shipped one)")
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--db", metavar="URL", help="store, e.g. sqlite:///audits.db (default: $EARWITNESS_DB, else in ~/.earwitness)"
+    )
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from core.scan import prepare_audit, run_audit
+    from core.store import Store
+
+    if options.out:
+        from core.exports import check_destination, export_audit
+
+        check_destination(options.out)
+    settings = ScanSettings(
+        channels=options.channels,
+        pattern=options.pattern,
+        all_files=options.all_files,
+        include_hidden=options.hidden,
+        protocol=os.path.abspath(options.protocol) if options.protocol else None,
+    )
+    detector = detector_named(options.detector)
+    store = Store(options.db)
+    audit_id = prepare_audit(store, options.folder, detector, settings)
+    before = store.audit(audit_id)
+    print(f"audit {audit_id} of {before.folder} with {detector.name} ({detector.hash[:12]})", file=sys.stderr)
+    if before.num_done:
+        print(f"going on after {before.num_done} of {before.num_files} files", file=sys.stderr)
+    _pause_on_terminate()
+    with _Progress() as progress:
+        audit = run_audit(store, audit_id, on_progress=progress.show)
+        progress.show(audit)
+    print(_summary(audit), file=sys.stderr)
+    if options.out:
+        num_rows = export_audit(store, audit_id, options.out)
+        print(f"{num_rows} rows written to {options.out}", file=sys.stderr)
+    return 0 if audit.status is AuditStatus.FINISHED else 1
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from core.scan import run_audit
+    from core.store import Store
+
+    _pause_on_terminate()
+    return 0 if run_audit(Store(options.db), options.audit_id).status is not AuditStatus.FAILED else 1
+
+
+def _pause_on_terminate() -> None:
+    """Makes SIGTERM end a scan as Ctrl-C does: written up to the last result, ready to go on."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from core.detect import Scorer
+
+    scorer = Scorer(detector_named(options.detector), num_threads=len(os.sched_getaffinity(0)))
+    num_refused = 0
+    for record in scorer.score_files(options.files, channels=options.channels):
+        num_refused += all(detection.verdict is Verdict.REFUSED for detection in record.detections)
+        if options.json:
+            print(json.dumps(_without_nan(asdict(record))))
+            continue
+        for detection in record.detections:
+            print(_score_line(record.path, detection))
+    return 1 if num_refused else 0
+
+
+def _score_line(path: str, detection: Detection) -> str:
+    name = path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+    channel = "" if detection.channel == "mix" else f" channel {detection.channel}"
+    if detection.verdict is Verdict.REFUSED:
+        return f"refused       {name}{channel}: {detection.reason}"
+    notes = f"  [{', '.join(detection.warnings)}]" if detection.warnings else ""
+    score = f"score {detection.spoof_score:+.2f} nats, probability {detection.probability:.1%}"
+    return f"{detection.verdict:<13} {name}{channel}: {score}{notes}"
+
+
+def _detectors(options: argparse.Namespace) -> int:
+    for detector in find_detectors():
+        manifest = detector.manifest
+        print(f"{detector.name}  {detector.hash[:12]}  {manifest.model} on {manifest.features.kind}\n  {manifest.summary}")
+        for figure in manifest.figures:
+            interval = f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
+            counts = f"{figure.num_bona_fide} bona fide, {figure.num_spoof} spoof"
+            print(f"  {figure.split:<5} {figure.name:<34} {interval:<24} {counts}")
+    return 0
+
+
+def _export_png(options: argparse.Namespace) -> int:
+    from core.pictures import export_png
+
+    for path in options.files:
+        for kind in options.kind or ("waveform", "log_spectrogram"):
+            for picture in export_png(path, options.out, kind=kind):
+                print(picture)
+    return 0
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from core.benchmark import run_benchmark
+
+    with tempfile.TemporaryDirectory() as scratch:
+        report = run_benchmark(options.folder, detector_named(options.detector), scratch=Path(scratch))
+    print(report)
+    if options.out:
+        options.out.write_text(report, encoding="utf-8")
+    return 0
+
+
+class _Progress:
+    """A bar on a terminal, a plain line every ten seconds otherwise."""
+
+    def __enter__(self) -> _Progress:
+        self._bar, self._last_line_at = None, 0.0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, audit: Audit) -> None:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = self._bar or tqdm(total=audit.num_files, unit="file", initial=audit.num_done, dynamic_ncols=True)
+            self._bar.total = audit.num_files
+            self._bar.set_postfix(spoof=audit.num_spoof, inconclusive=audit.num_inconclusive, refused=audit.num_refused)
+            self._bar.update(audit.num_done - self._bar.n)
+        elif audit.seconds_running - self._last_line_at >= 10:
+            self._last_line_at = audit.seconds_running
+            left = f", {audit.seconds_left:.0f} s left" if audit.seconds_left is not None else ""
+            print(f"{audit.num_done} of {audit.num_files} files, {audit.rate_per_s or 0:.0f} per s{left}", file=sys.stderr)
+
+
+def _summary(audit: Audit) -> str:
+    counts = f"{audit.num_spoof} spoof, {audit.num_inconclusive} inconclusive, {audit.num_bona_fide} bona fide"
+    counts += f", {audit.num_refused} refused"
+    reused = f"; {audit.num_reused} known or duplicate" if audit.num_reused else ""
+    rate = f", {audit.rate_per_s:.0f} per s" if audit.rate_per_s else ""
+    note = f"\nnote: {audit.message}" if audit.message else ""
+    return f"{audit.status}: {audit.num_done} of {audit.num_files} files{rate}: {counts}{reused}{note}"
+
+
+def _without_nan(value: object) -> object:
+    """NaN (a skipped window) as null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,283 @@
+"""The ledger of an audit: who works on it, what is listed, what is done. Only workers write it.
+
+Results and the counters that sum them are written in one transaction, so that a killed worker loses and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from core.errors import StoreError
+from core.protocols import Trial, utterance_of
+from core.records import AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
+from core.schema import audits, entries, recordings, scores, segments
+from core.store import Store, is_dead
+
+_VERDICT_COUNTERS = {
+    Verdict.SPOOF: "num_spoof",
+    Verdict.INCONCLUSIVE: "num_inconclusive",
+    Verdict.BONA_FIDE: "num_bona_fide",
+    Verdict.REFUSED: "num_refused",
+}
+
+
+class Ledger:
+    """One audit as its worker writes it. Safe to share between threads.
+
+    Args:
+        store: where it is.
+        audit_id: which one.
+        worker: `host:pid:token` of the process that writes.
+    """
+
+    def __init__(self, store: Store, audit_id: int, worker: str) -> None:
+        self.store, self.audit_id, self.worker = store, audit_id, worker
+        audit = store.audit(audit_id)
+        self.detector_hash, self.channels = audit.detector_hash, audit.settings.channels
+
+    def claim(self) -> bool:
+        """Makes this worker the one that scores this audit; False when another living one has it."""
+        now = time.time()
+        with self.store.writing() as connection:
+            holder = connection.execute(sa.select(audits.c.worker, audits.c.heartbeat_at).where(audits.c.id == self.audit_id)).one()
+            if holder.worker and not is_dead(holder.worker, holder.heartbeat_at):
+                return False
+            values = {
+                "worker": self.worker,
+                "heartbeat_at": now,
+                "status": AuditStatus.RUNNING,
+                "requested": "run",
+                "message": None,
+            }
+            connection.execute(audits.update().where(audits.c.id == self.audit_id).values(values | {"finished_at": None}))
+            return True
+
+    def beat(self, seconds: float) -> str:
+        """Says that the worker lives and worked `seconds` more; returns what is requested of it.
+
+        Raises:
+            StoreError: another worker took the audit over.
+        """
+        mine = (audits.c.id == self.audit_id) & (audits.c.worker == self.worker)
+        with self.store.writing() as connection:
+            values = {"heartbeat_at": time.time(), "seconds_running": audits.c.seconds_running + seconds}
+            if connection.execute(audits.update().where(mine).values(values)).rowcount == 0:
+                raise StoreError(f"Audit {self.audit_id} was taken over by another worker.")
+            return connection.scalar(sa.select(audits.c.requested).where(mine))
+
+    def release(self, status: AuditStatus, message: str | None = None) -> None:
+        """Ends the worker's hold on the audit and says where it stands."""
+        finished_at = time.time() if status in (AuditStatus.FINISHED, AuditStatus.CANCELLED, AuditStatus.FAILED) else None
+        values = {"status": status, "message": message, "worker": None, "finished_at": finished_at}
+        with self.store.writing() as connection:
+            connection.execute(
+                audits.update().where((audits.c.id == self.audit_id) & (audits.c.worker == self.worker)).values(values)
+            )
+
+    def add_entries(self, files: Sequence[FoundFile], trials: dict[str, Trial] | None = None) -> None:
+        """Lists files of an audit; those listed before are left as they are."""
+        rows = [_entry_row(self.audit_id, file, trials or {}) for file in files]
+        with self.store.writing() as connection:
+            connection.execute(self.store.insert_new(entries), rows)
+
+    def mark_listed(self) -> None:
+        """Says that the folder was listed to its end, and counts."""
+        with self.store.writing() as connection:
+            num_files = connection.scalar(sa.select(sa.func.count()).where(entries.c.audit_id == self.audit_id))
+            connection.execute(audits.update().where(audits.c.id == self.audit_id).values(is_listed=True, num_files=num_files))
+
+    def pending_files(self, *, after: int, limit: int) -> tuple[PendingFile, ...]:
+        """The next files to be scored, with entry ids above `after`."""
+        query = sa.select(entries.c.id, entries.c.path_bytes, entries.c.size_bytes)
+        query = query.where((entries.c.audit_id == self.audit_id) & entries.c.is_done.is_(False) & (entries.c.id > after))
+        with self.store.reading() as connection:
+            rows = connection.execute(query.order_by(entries.c.id).limit(limit)).all()
+        return tuple(PendingFile(entry_id=row.id, path_bytes=row.path_bytes, size_bytes=row.size_bytes) for row in rows)
+
+    def known_hashes(self, hashes: Iterable[str]) -> frozenset[str]:
+        """Those contents that the audit's detector scored before in its channel mode."""
+        query = sa.select(recordings.c.sha256).distinct().join(scores).where(recordings.c.sha256.in_(list(hashes)))
+        query = query.where((scores.c.detector_hash == self.detector_hash) & _channel_condition(self.channels))
+        with self.store.reading() as connection:
+            return frozenset(connection.scalars(query))
+
+    def record_results(self, *, scored: Sequence[tuple[int, ScoredRecording]], reused: Sequence[tuple[int, str]]) -> None:
+        """Writes results and the audit's counters in one transaction; entries that are done stay as they are.
+
+        Args:
+            scored: entry id and its new record.
+            reused: entry id and the SHA-256 of a content whose scores are in the store (or among `scored`).
+        """
+        with self.store.writing() as connection:
+            ids = self._add_recordings(connection, [record for _, record in scored])
+            self._add_scores(connection, ids, [record for _, record in scored if record.sha256])
+            hashes = {entry_id: record.sha256 for entry_id, record in scored if record.sha256} | dict(reused)
+            unread = {entry_id: record.detections[0] for entry_id, record in scored if not record.sha256}
+            known = self._riskiest(connection, set(hashes.values()))
+            firsts = _first_entries(connection, self.audit_id, {row["recording_id"] for row in known.values()})
+            updates = []
+            for entry_id in sorted(hashes.keys() | unread.keys()):
+                if entry_id in unread:
+                    updates.append(_refused_update(entry_id, unread[entry_id]))
+                    continue
+                row = known[hashes[entry_id]]
+                first = firsts.setdefault(row["recording_id"], entry_id)
+                updates.append(dict(row) | {"entry_id": entry_id, "duplicate_of": first if first != entry_id else None})
+            pending = sa.select(entries.c.id).where(
+                entries.c.id.in_([u["entry_id"] for u in updates]), entries.c.is_done.is_(False)
+            )
+            still_pending = set(connection.scalars(pending))
+            updates = [update for update in updates if update["entry_id"] in still_pending]
+            if not updates:
+                return
+            names = [name for name in updates[0] if name != "entry_id"]
+            values = {name: sa.bindparam(f"new_{name}") for name in names} | {"is_done": True}
+            statement = entries.update().where(entries.c.id == sa.bindparam("entry_id")).values(values)
+            connection.execute(
+                statement, [{f"new_{name}": u[name] for name in names} | {"entry_id": u["entry_id"]} for u in updates]
+            )
+            reused_ids = {entry_id for entry_id, _ in reused} & still_pending
+            self._count(connection, updates, num_reused=len(reused_ids))
+
+    def _count(self, connection: sa.Connection, updates: list[dict], *, num_reused: int) -> None:
+        verdicts = Counter(update["verdict"] for update in updates)
+        steps = {counter: verdicts[verdict] for verdict, counter in _VERDICT_COUNTERS.items()}
+        steps |= {"num_done": len(updates), "num_reused": num_reused, "audio_s": sum(u["duration_s"] or 0.0 for u in updates)}
+        values = {name: audits.c[name] + step for name, step in steps.items()}
+        connection.execute(audits.update().where(audits.c.id == self.audit_id).values(values))
+
+    def _add_recordings(self, connection: sa.Connection, records: list[ScoredRecording]) -> dict[str, int]:
+        rows = {}
+        for record in records:
+            if record.sha256:
+                info = (
+                    asdict(record.info)
+                    if record.info
+                    else dict.fromkeys(("container", "codec", "sample_rate_hz", "num_channels", "duration_s", "size_bytes"))
+                )
+                rows[record.sha256] = info | {"sha256": record.sha256}
+        if not rows:
+            return {}
+        connection.execute(self.store.insert_new(recordings), list(rows.values()))
+        query = sa.select(recordings.c.sha256, recordings.c.id).where(recordings.c.sha256.in_(list(rows)))
+        return {row.sha256: row.id for row in connection.execute(query)}
+
+    def _add_scores(self, connection: sa.Connection, ids: dict[str, int], records: list[ScoredRecording]) -> None:
+        detections = {(ids[record.sha256], detection.channel): detection for record in records for detection in record.detections}
+        if not detections:
+            return
+        have = scores.c.detector_hash == self.detector_hash, scores.c.recording_id.in_(list(ids.values()))
+        before = {
+            (row.recording_id, row.channel)
+            for row in connection.execute(sa.select(scores.c.recording_id, scores.c.channel).where(*have))
+        }
+        new = {key: detection for key, detection in detections.items() if key not in before}
+        if not new:
+            return
+        rows = [_score_row(recording_id, self.detector_hash, detection) for (recording_id, _), detection in new.items()]
+        connection.execute(scores.insert(), rows)
+        score_ids = {
+            (row.recording_id, row.channel): row.id
+            for row in connection.execute(sa.select(scores.c.id, scores.c.recording_id, scores.c.channel).where(*have))
+        }
+        rows = [_segments_row(score_ids[key], detection) for key, detection in new.items() if detection.segments]
+        if rows:
+            connection.execute(segments.insert(), rows)
+
+    def _riskiest(self, connection: sa.Connection, hashes: set[str]) -> dict[str, dict]:
+        """SHA-256 -> the entry columns of that content's riskiest channel (a refused one only if all are)."""
+        query = (
+            sa.select(recordings.c.sha256, recordings.c.codec, scores)
+            .join(scores)
+            .where(
+                recordings.c.sha256.in_(list(hashes)),
+                scores.c.detector_hash == self.detector_hash,
+                _channel_condition(self.channels),
+            )
+        )
+        best: dict[str, dict] = {}
+        for row in connection.execute(query).mappings():
+            columns = {
+                name: row[name]
+                for name in (
+                    "recording_id",
+                    "verdict",
+                    "spoof_score",
+                    "probability",
+                    "duration_s",
+                    "codec",
+                    "reason_code",
+                    "reason",
+                )
+            }
+            columns["score_id"] = row["id"]
+            other = best.get(row["sha256"])
+            if other is None or _risk(columns) > _risk(other):
+                best[row["sha256"]] = columns
+        return best
+
+
+def _entry_row(audit_id: int, file: FoundFile, trials: dict[str, Trial]) -> dict:
+    path = file.path_bytes.decode("utf-8", "backslashreplace")
+    trial = trials.get(utterance_of(path))
+    return {
+        "audit_id": audit_id,
+        "path": path,
+        "path_bytes": file.path_bytes,
+        "folder": str(Path(path).parent),
+        "size_bytes": file.size_bytes,
+        "label": trial.label if trial else None,
+        "attack": trial.attack if trial else None,
+        "speaker": trial.speaker if trial else None,
+    }
+
+
+def _refused_update(entry_id: int, detection: Detection) -> dict:
+    empty = dict.fromkeys(("recording_id", "score_id", "duplicate_of", "spoof_score", "probability", "duration_s", "codec"))
+    refusal = {"verdict": detection.verdict, "reason_code": detection.reason_code, "reason": detection.reason}
+    return empty | refusal | {"entry_id": entry_id}
+
+
+def _score_row(recording_id: int, detector_hash: str, detection: Detection) -> dict:
+    return {
+        "recording_id": recording_id,
+        "detector_hash": detector_hash,
+        "channel": detection.channel,
+        "verdict": detection.verdict,
+        "spoof_score": detection.spoof_score,
+        "probability": detection.probability,
+        "duration_s": detection.duration_s,
+        "num_segments": len(detection.segments),
+        "quality": json.dumps(asdict(detection.quality)) if detection.quality else None,
+        "warnings": " ".join(detection.warnings),
+        "reason_code": detection.reason_code,
+        "reason": detection.reason,
+    }
+
+
+def _segments_row(score_id: int, detection: Detection) -> dict:
+    table = np.array([(s.start_s, s.end_s, s.spoof_score) for s in detection.segments], dtype="<f4")
+    return {"score_id": score_id} | {name: table[:, i].tobytes() for i, name in enumerate(("start_s", "end_s", "spoof_score"))}
+
+
+def _first_entries(connection: sa.Connection, audit_id: int, recording_ids: set[int]) -> dict[int, int]:
+    query = sa.select(entries.c.recording_id, sa.func.min(entries.c.id).label("first"))
+    query = query.where(entries.c.audit_id == audit_id, entries.c.recording_id.in_(list(recording_ids)))
+    query = query.where(entries.c.is_done.is_(True), entries.c.duplicate_of.is_(None)).group_by(entries.c.recording_id)
+    return {row.recording_id: row.first for row in connection.execute(query)}
+
+
+def _channel_condition(channels: str) -> sa.ColumnElement[bool]:
+    return scores.c.channel == "mix" if channels == "mix" else scores.c.channel != "mix"
+
+
+def _risk(columns: dict) -> float:
+    return columns["spoof_score"] if columns["spoof_score"] is not None else float("-inf")

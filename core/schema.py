@@ -1,0 +1,222 @@
+"""The store's tables, how a store is opened, and how an older one is brought up to date. No queries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from core.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+schema_version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
+
+detectors = sa.Table(
+    "detectors",
+    metadata,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+audits = sa.Table(
+    "audits",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("detector_hash", sa.ForeignKey("detectors.hash"), nullable=False),
+    sa.Column("settings", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("requested", sa.String(16), nullable=False),
+    sa.Column("message", sa.Text),
+    sa.Column("worker", sa.Text),
+    sa.Column("heartbeat_at", sa.Float),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float),
+    sa.Column("seconds_running", sa.Float, nullable=False, server_default="0"),
+    sa.Column("is_listed", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Counted in the same transaction as the entries they count.
+    sa.Column("num_files", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("num_done", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("num_spoof", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("num_inconclusive", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("num_bona_fide", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("num_refused", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("num_reused", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("audio_s", sa.Float, nullable=False, server_default="0"),
+)
+
+# One row per distinct content, whatever its names.
+recordings = sa.Table(
+    "recordings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("container", sa.Text),
+    sa.Column("codec", sa.Text),
+    sa.Column("sample_rate_hz", sa.Integer),
+    sa.Column("num_channels", sa.Integer),
+    sa.Column("duration_s", sa.Float),
+    sa.Column("size_bytes", sa.BigInteger),
+)
+
+# What a detector says of one channel of one content: the unit that is never computed twice.
+scores = sa.Table(
+    "scores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("recording_id", sa.ForeignKey("recordings.id"), nullable=False),
+    sa.Column("detector_hash", sa.ForeignKey("detectors.hash"), nullable=False),
+    sa.Column("channel", sa.String(8), nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("spoof_score", sa.Float),
+    sa.Column("probability", sa.Float),
+    sa.Column("duration_s", sa.Float, nullable=False),
+    sa.Column("num_segments", sa.Integer, nullable=False),
+    sa.Column("quality", sa.Text),
+    sa.Column("warnings", sa.Text, nullable=False),
+    sa.Column("reason_code", sa.String(16)),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("recording_id", "detector_hash", "channel"),
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("score_id", sa.ForeignKey("scores.id"), primary_key=True),
+    # Little-endian float32 arrays of one length: start_s, end_s, spoof_score (NaN where a window was skipped).
+    sa.Column("start_s", sa.LargeBinary, nullable=False),
+    sa.Column("end_s", sa.LargeBinary, nullable=False),
+    sa.Column("spoof_score", sa.LargeBinary, nullable=False),
+)
+
+# One row per file of an audit. The columns from `verdict` on repeat what triage sorts and filters by, of the
+# file's riskiest channel, so that a page of 100,000 rows is one indexed query.
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("audit_id", sa.ForeignKey("audits.id"), nullable=False),
+    # As shown; bytes that are not UTF-8 appear as \xNN. `path_bytes` is exact. Both relative to the audit's folder.
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("path_bytes", sa.LargeBinary, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("is_done", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("recording_id", sa.ForeignKey("recordings.id")),
+    sa.Column("score_id", sa.ForeignKey("scores.id")),
+    sa.Column("duplicate_of", sa.ForeignKey("entries.id")),
+    sa.Column("label", sa.String(16)),
+    sa.Column("attack", sa.Text),
+    sa.Column("speaker", sa.Text),
+    sa.Column("verdict", sa.String(16)),
+    sa.Column("spoof_score", sa.Float),
+    sa.Column("probability", sa.Float),
+    sa.Column("duration_s", sa.Float),
+    sa.Column("codec", sa.Text),
+    sa.Column("reason_code", sa.String(16)),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("audit_id", "path_bytes"),
+    sa.Index("entries_by_progress", "audit_id", "is_done", "id"),
+    sa.Index("entries_by_risk", "audit_id", "spoof_score", "id"),
+    sa.Index("entries_by_verdict", "audit_id", "verdict", "spoof_score"),
+    sa.Index("entries_by_recording", "recording_id"),
+)
+
+# Append-only: the newest row for a recording is the analyst's word, the older ones are its history.
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("recording_id", sa.ForeignKey("recordings.id"), nullable=False),
+    sa.Column("audit_id", sa.ForeignKey("audits.id")),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("reviewer", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Index("reviews_by_recording", "recording_id", "id"),
+)
+
+MIGRATIONS: dict[int, list[str]] = {}
+"""Version -> the SQL that brings a store of the version before it up to it."""
+
+WRITES = {"writes": True}
+"""Execution options of an engine whose transactions write."""
+
+
+def default_url() -> str:
+    """`EARWITNESS_DB`, or a SQLite file in the home folder."""
+    return os.environ.get("EARWITNESS_DB") or f"sqlite:///{Path.home() / '.earwitness' / 'earwitness.db'}"
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine on a store that exists, is writable and of this version (made or migrated where needed).
+
+    Args:
+        url: a SQLAlchemy URL; `sqlite:///FILE` or `postgresql+psycopg://...`.
+
+    Raises:
+        StoreError: it cannot be opened or written, or is of a newer version.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _set_up_sqlite)
+            sa.event.listen(engine, "begin", _begin_sqlite)
+        with engine.execution_options(**WRITES).begin() as connection:
+            _bring_up_to_date(connection)
+    except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
+        detail = getattr(error, "orig", None) or error
+        raise StoreError(f"The store {_shown(url)} cannot be opened for writing: {detail}. Check EARWITNESS_DB or --db.") from None
+    return engine
+
+
+def _bring_up_to_date(connection: sa.Connection) -> None:
+    if not sa.inspect(connection).has_table("schema_version"):
+        metadata.create_all(connection)
+        connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+        return
+    version = connection.scalar(sa.select(schema_version.c.version))
+    if version is None or version > SCHEMA_VERSION:
+        raise StoreError(f"The store has schema version {version}; this program reads up to {SCHEMA_VERSION}. Update Earwitness.")
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        for statement in MIGRATIONS[step]:
+            connection.exec_driver_sql(statement)
+        connection.execute(schema_version.update().values(version=step))
+
+
+def _set_up_sqlite(connection: object, _: object) -> None:
+    """WAL lets pages read while a worker writes; the driver's own transactions are off, `_begin_sqlite` has ours."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "busy_timeout = 30000",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        "cache_size = -65536",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """A writer takes the lock at once: one that reads first and writes later would fail instead of waiting."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _shown(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return repr(url)

@@ -1,0 +1,138 @@
+"""The store that everything shares: audits and their ledger, written in transactions. Triage reads are in `core.triage`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.checkpoints import Detector
+from core.errors import StoreError
+from core.records import STALE_S, Audit, AuditStatus, ScanSettings, Verdict
+from core.schema import WRITES, audits, default_url, detectors, open_engine
+
+_VERDICT_COUNTERS = {
+    Verdict.SPOOF: "num_spoof",
+    Verdict.INCONCLUSIVE: "num_inconclusive",
+    Verdict.BONA_FIDE: "num_bona_fide",
+    Verdict.REFUSED: "num_refused",
+}
+
+
+class Store:
+    """An open store. Safe to share between threads; each call is one transaction.
+
+    Args:
+        url: SQLAlchemy URL; `EARWITNESS_DB`, else a SQLite file in the home folder.
+
+    Raises:
+        StoreError: on construction when it cannot be opened or written, on any call when a write fails.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.url = url or default_url()
+        self.engine = open_engine(self.url)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with _as_store_errors(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends well."""
+        with _as_store_errors(), self.engine.execution_options(**WRITES).begin() as connection:
+            yield connection
+
+    # Audits -----------------------------------------------------------------------------------------------------
+
+    def create_audit(self, folder: str, detector: Detector, settings: ScanSettings) -> int:
+        """A new audit, queued; returns its id."""
+        with self.writing() as connection:
+            manifest = json.dumps(asdict(detector.manifest))
+            row = {"hash": detector.hash, "name": detector.name, "manifest": manifest, "created_at": time.time()}
+            connection.execute(self.insert_new(detectors), row)
+            values = {"folder": folder, "detector_hash": detector.hash, "settings": json.dumps(asdict(settings))}
+            values |= {"status": AuditStatus.QUEUED, "requested": "run", "created_at": time.time()}
+            return connection.execute(audits.insert().values(values)).inserted_primary_key[0]
+
+    def audit(self, audit_id: int) -> Audit:
+        """One audit.
+
+        Raises:
+            StoreError: there is none of that id.
+        """
+        found = self._audits(audits.c.id == audit_id, limit=1)
+        if not found:
+            raise StoreError(f"There is no audit {audit_id} in this store.")
+        return found[0]
+
+    def recent_audits(self, limit: int = 20) -> tuple[Audit, ...]:
+        """The newest audits, newest first."""
+        return self._audits(sa.true(), limit=limit)
+
+    def find_unfinished(self, folder: str, detector_hash: str, settings: ScanSettings) -> Audit | None:
+        """The newest audit of exactly this work that was neither finished nor cancelled."""
+        same = (audits.c.folder == folder) & (audits.c.detector_hash == detector_hash)
+        same &= audits.c.settings == json.dumps(asdict(settings))
+        same &= audits.c.status.not_in([AuditStatus.FINISHED, AuditStatus.CANCELLED])
+        return next(iter(self._audits(same, limit=1)), None)
+
+    def request(self, audit_id: int, wish: str) -> None:
+        """Asks the worker to `run`, `pause` or `cancel`; it obeys within a second or so."""
+        with self.writing() as connection:
+            connection.execute(audits.update().where(audits.c.id == audit_id).values(requested=wish))
+            if wish == "cancel":  # no worker may be there to obey
+                idle = audits.c.status.in_([AuditStatus.QUEUED, AuditStatus.PAUSED, AuditStatus.FAILED])
+                idle |= (audits.c.status == AuditStatus.RUNNING) & (audits.c.heartbeat_at < time.time() - STALE_S)
+                values = {"status": AuditStatus.CANCELLED, "finished_at": time.time(), "worker": None}
+                connection.execute(audits.update().where((audits.c.id == audit_id) & idle).values(values))
+
+    def _audits(self, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[Audit, ...]:
+        query = sa.select(audits, detectors.c.name.label("detector_name")).join(detectors).where(condition)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(audits.c.id.desc()).limit(limit)).mappings().all()
+        return tuple(_audit_from(row) for row in rows)
+
+    def insert_new(self, table: sa.Table) -> sa.Insert:
+        """An insert that leaves rows which are there already as they are."""
+        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        return dialect.insert(table).on_conflict_do_nothing()
+
+
+def is_dead(worker: str, heartbeat_at: float | None) -> bool:
+    """Whether a worker (`host:pid:token`) is gone: its process on this host, or its heartbeat elsewhere."""
+    host, pid, _ = worker.rsplit(":", 2)
+    if host == os.uname().nodename:
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+    return heartbeat_at is None or time.time() - heartbeat_at > STALE_S
+
+
+@contextmanager
+def _as_store_errors() -> Iterator[None]:
+    """Turns what the database refuses (full disk, read-only, locked for too long) into a `StoreError`."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise StoreError(f"The store refused: {error.orig}. Check its disk space and permissions, then resume.") from error
+
+
+def _audit_from(row: sa.RowMapping) -> Audit:
+    fields = dict(row)
+    fields["settings"] = ScanSettings(**json.loads(fields["settings"]))
+    status = AuditStatus(fields["status"])
+    if status is AuditStatus.RUNNING and (not fields["worker"] or is_dead(fields["worker"], fields["heartbeat_at"])):
+        status = AuditStatus.INTERRUPTED
+    return Audit(**fields | {"status": status})
