@@ -259,6 +259,15 @@ class TriagePage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistogramBin:
+    """How many files have a spoof score of at least `low` and below `high` (nats)."""
+
+    low: float
+    high: float
+    num: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FolderShare:
     """Verdict counts of one folder."""
 

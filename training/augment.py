@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torchaudio
 
 from core.audio import SAMPLE_RATE_HZ
 from core.features import IMAGE_SIZE
@@ -114,3 +115,13 @@ def _mu_law_8_bit(samples: torch.Tensor) -> torch.Tensor:
     companded = torch.sign(samples) * torch.log1p(mu * samples.abs()) / torch.log1p(torch.tensor(mu))
     steps = torch.round(companded * 127.5) / 127.5
     return torch.sign(steps) * torch.expm1(steps.abs() * torch.log1p(torch.tensor(mu))) / mu
+
+
+def telephone_line(samples: torch.Tensor) -> torch.Tensor:
+    """One recording `[time]` through a telephone: 8 kHz, 300 to 3,400 Hz, 8-bit mu-law, back to 16 kHz."""
+    narrow = torchaudio.functional.resample(samples, SAMPLE_RATE_HZ, 8_000)
+    narrow = torchaudio.functional.highpass_biquad(narrow, 8_000, 300.0)
+    narrow = torchaudio.functional.lowpass_biquad(narrow, 8_000, 3_400.0)
+    peak = narrow.abs().max().clamp_min(1e-6)
+    narrow = _mu_law_8_bit(narrow / peak * 0.7) * peak / 0.7
+    return torchaudio.functional.resample(narrow, 8_000, SAMPLE_RATE_HZ)[: len(samples)]
