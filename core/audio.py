@@ -72,7 +72,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """
     size_bytes = _size_of(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             return _soundfile_info(file, size_bytes)
     except (soundfile.LibsndfileError, RuntimeError, TypeError):
         pass
@@ -222,7 +222,9 @@ def _resampling(sample_rate_hz: int) -> tuple[torch.nn.Module | None, int, int]:
     if sample_rate_hz == SAMPLE_RATE_HZ:
         return None, 1, 1
     common = math.gcd(sample_rate_hz, SAMPLE_RATE_HZ)
-    return torchaudio.transforms.Resample(sample_rate_hz, SAMPLE_RATE_HZ), sample_rate_hz // common, SAMPLE_RATE_HZ // common
+    # A filter of 16 zero crossings keeps what is below 7.5 kHz within 1 dB; the default of 6 is 2 dB down at 7 kHz.
+    kernel = torchaudio.transforms.Resample(sample_rate_hz, SAMPLE_RATE_HZ, lowpass_filter_width=16)
+    return kernel, sample_rate_hz // common, SAMPLE_RATE_HZ // common
 
 
 def _size_of(path: str | os.PathLike[str]) -> int:
@@ -280,7 +282,7 @@ def _plausible_rate(sample_rate_hz: int) -> int:
 
 def _soundfile_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
     """Blocks `[frame, channel]` as libsndfile decodes them."""
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:
         num_frames = BLOCK_S * file.samplerate
         while len(block := file.read(num_frames, dtype="float32", always_2d=True)):
             yield block

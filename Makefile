@@ -1,0 +1,58 @@
+# Earwitness: `make run` serves the dashboard, `make test` runs every test. Both can be run again; the second time is quick.
+
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3.11)
+PORT ?= 8501
+CORPUS ?= $(or $(EARWITNESS_CORPUS),../shared/corpus)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint benchmark clean help
+
+help:
+	@echo "make run        install what is missing and serve the dashboard at http://localhost:$(PORT)"
+	@echo "make test       install what testing needs and run every test"
+	@echo "make lint       ruff"
+	@echo "make benchmark  measure the scan on \$$(CORPUS)/test and write BENCHMARKS.md"
+
+run: $(VENV)/.installed
+	@echo "Earwitness: http://localhost:$(PORT)  (stop with Ctrl-C)"
+	@$(BIN)/streamlit run Home.py --server.port $(PORT)
+
+test: $(VENV)/.installed-dev chromium
+	@echo "Running every test."
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+benchmark: $(VENV)/.installed
+	@$(BIN)/python -m core benchmark $(CORPUS)/test --out BENCHMARKS.md
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed and '$(PYTHON)' is not there: install it, or run 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; '$(PYTHON)' is $$($(PYTHON) --version). Run 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@echo "Making the environment in $(VENV)."
+	@$(PYTHON) -m venv $(VENV) || { echo "The environment could not be made: on Debian, 'apt-get install python3.11-venv'." >&2; exit 1; }
+
+$(VENV)/.installed: requirements.txt $(VENV)/bin/python
+	@echo "Installing what running needs (about 6 GB with torch; a minute or a few)."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "Installing failed: check the connection to PyPI and the disk space (8 GB), then run the same command again." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing what testing needs."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { echo "Installing failed: check the connection to PyPI, then run the same command again." >&2; exit 1; }
+	@touch $@
+
+# The browser tests drive the distribution's Chromium. Without it, and without the right to install it, they are skipped and say so.
+.PHONY: chromium
+chromium:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser tests."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null \
+			|| { echo "Chromium could not be installed: check apt-get's sources, or install a Chromium and put it on PATH." >&2; exit 1; }; \
+	else echo "No Chromium here: the browser tests will be skipped. Install it with 'sudo apt-get install chromium'."; fi
+
+clean:
+	rm -rf $(VENV) .ruff_cache
