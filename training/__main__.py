@@ -62,9 +62,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from training.loop import train
+    from training.made import add_made_spoofs
 
-    splits = [load_split(options.corpus, split) for split in ("train", "dev")]
-    train(recipe_named(options.recipe), *splits, options.run, seed=options.seed, device=options.device)
+    recipe, splits = recipe_named(options.recipe), [load_split(options.corpus, split) for split in ("train", "dev")]
+    splits[0] = add_made_spoofs(splits[0], num_spoken=recipe.num_spoken, num_copied=recipe.num_copied, seed=options.seed)
+    train(recipe, *splits, options.run, seed=options.seed, device=options.device)
 
 
 def _publish(options: argparse.Namespace) -> None:

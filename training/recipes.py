@@ -26,6 +26,10 @@ class Recipe:
     label_smoothing: float = 0.05
     average_decay: float = 0.995
     """Decay per step of the running average of the weights, which is what is kept."""
+    num_spoken: int = 0
+    """Sentences by installed engines, added to the training split (`training.made`)."""
+    num_copied: int = 0
+    """Griffin-Lim copies of training speech, added likewise."""
     augment_share: float = 0.6
     """Share of the crops that pass through a random channel."""
 
@@ -40,7 +44,14 @@ class Recipe:
 
 def vgg27_spectrogram() -> Recipe:
     """vgg27 on the log spectrogram with balanced crops and random channels: the first shipped detector."""
-    return Recipe(name="vgg27_spectrogram", model="vgg27", features=FeatureConfig(kind="log_spectrogram"), num_epochs=22)
+    return Recipe(
+        name="vgg27_spectrogram",
+        model="vgg27",
+        features=FeatureConfig(kind="log_spectrogram"),
+        num_epochs=30,
+        num_spoken=450,
+        num_copied=250,
+    )
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"vgg27_spectrogram": vgg27_spectrogram}

@@ -148,7 +148,7 @@ def _check_flite_voices() -> None:
 
 def _rendered(sample: Sample) -> tuple[np.ndarray, int]:
     """A sample as `[frame, channel]` float32 at `PEAK`, and its rate."""
-    turns, rates = zip(*(_spoken(side) for side in sample.sides), strict=True)
+    turns, rates = zip(*(speak(side) for side in sample.sides), strict=True)
     (rate_hz,) = set(rates)
     if sample.is_resynthesised:
         resampled = (torchaudio.functional.resample(torch.from_numpy(turn), rate_hz, SAMPLE_RATE_HZ) for turn in turns)
@@ -162,7 +162,7 @@ def _rendered(sample: Sample) -> tuple[np.ndarray, int]:
     return frames, rate_hz
 
 
-def _spoken(side: Side) -> tuple[np.ndarray, int]:
+def speak(side: Side) -> tuple[np.ndarray, int]:
     """What the engine says, `[time]` float32 at the voice's own rate, and that rate."""
     with tempfile.TemporaryDirectory() as scratch:
         text, out = Path(scratch, "text.txt"), Path(scratch, "speech.wav")
