@@ -41,6 +41,8 @@ _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,"
     "mpeg,mpegts,nistsphere,ogg,rm,tta,voc,w64,wav,wv"
 )
+# What people call a format, by libsndfile's name of the container or the coding.
+_CODEC_NAMES = {"FLAC": "FLAC", "MPEG_LAYER_I": "MP1", "MPEG_LAYER_II": "MP2", "MPEG_LAYER_III": "MP3"}
 _CONTAINER_NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "MP4", "matroska,webm": "MATROSKA", "asf": "ASF"}
 av.logging.set_level(None)
 
@@ -57,7 +59,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
                 raise AudioRefusal("empty", "The file is 0 bytes long; copy or record it again.")
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise AudioRefusal("unreadable", "The file is no longer there (moved or deleted since it was listed).") from None
+        raise AudioRefusal("unreadable", "The file is no longer there (moved, deleted, or a link to nowhere).") from None
     except PermissionError:
         raise AudioRefusal("unreadable", "No permission to read the file; change its permissions, then scan again.") from None
     except OSError as error:
@@ -245,7 +247,7 @@ def _size_of(path: str | os.PathLike[str]) -> int:
 def _soundfile_info(file: soundfile.SoundFile, size_bytes: int) -> AudioInfo:
     return AudioInfo(
         container=file.format,
-        codec=file.subtype,
+        codec=_CODEC_NAMES.get(file.format) or _CODEC_NAMES.get(file.subtype, file.subtype),
         sample_rate_hz=_plausible_rate(file.samplerate),
         num_channels=file.channels,
         duration_s=file.frames / file.samplerate,

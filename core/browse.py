@@ -28,7 +28,7 @@ def check_folder(text: str) -> Path:
     """
     if not text.strip() or "\0" in text:
         raise ScanError("Type the path of a folder, or choose one below.")
-    path = Path(text.strip()).expanduser().resolve()
+    path = _resolved(text.strip())
     roots = allowed_roots()
     if not any(path.is_relative_to(root) for root in roots):
         allowed = ", ".join(map(str, roots)) or "none"
@@ -57,9 +57,18 @@ def complete_path(text: str, *, limit: int = 20) -> tuple[str, ...]:
     """Folders that a typed beginning of a path can mean; none outside the allowed roots."""
     if not text.strip():
         return tuple(map(str, allowed_roots()))[:limit]
-    typed = Path(text).expanduser()
-    parent, start = (typed, "") if text.endswith(os.sep) else (typed.parent, typed.name)
     try:
+        typed = Path(os.path.expanduser(text))
+        parent, start = (typed, "") if text.endswith(os.sep) else (typed.parent, typed.name)
         return tuple(str(path) for path in list_folders(parent) if path.name.startswith(start))[:limit]
     except ScanError:
         return tuple(str(root) for root in allowed_roots() if str(root).startswith(text))[:limit]
+
+
+def _resolved(text: str) -> Path:
+    try:
+        path = Path(text).expanduser().resolve()
+        path.is_dir()  # fails where the system refuses even to look
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links, ~ of an unknown user
+        raise ScanError(f"{text} cannot be a folder: {error}.") from None
+    return path

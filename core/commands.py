@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from core.checkpoints import detector_named, find_detectors
 from core.errors import CoreError
 from core.features import FEATURE_KINDS
 from core.records import Audit, AuditStatus, Detection, ScanSettings, Verdict
+from core.reports import without_nan
 
 _EPILOG = """exit status: 0 finished, 1 could not be done or was interrupted, 2 wrong usage.
 
@@ -126,7 +126,7 @@ def _scan(options: argparse.Namespace) -> int:
         print(f"going on after {before.num_done} of {before.num_files} files", file=sys.stderr)
     _pause_on_terminate()
     with _Progress() as progress:
-        audit = run_audit(store, audit_id, on_progress=progress.show)
+        audit = run_audit(store, audit_id, detector=detector, on_progress=progress.show)
         progress.show(audit)
     print(_summary(audit), file=sys.stderr)
     if options.out:
@@ -139,8 +139,11 @@ def _worker(options: argparse.Namespace) -> int:
     from core.scan import run_audit
     from core.store import Store
 
+    store = Store(options.db)
+    if store.audit(options.audit_id).requested != "run":
+        return 0  # paused or cancelled while this process was starting
     _pause_on_terminate()
-    return 0 if run_audit(Store(options.db), options.audit_id).status is not AuditStatus.FAILED else 1
+    return 0 if run_audit(store, options.audit_id).status is not AuditStatus.FAILED else 1
 
 
 def _pause_on_terminate() -> None:
@@ -160,7 +163,7 @@ def _score(options: argparse.Namespace) -> int:
     for record in scorer.score_files(options.files, channels=options.channels):
         num_refused += all(detection.verdict is Verdict.REFUSED for detection in record.detections)
         if options.json:
-            print(json.dumps(_without_nan(asdict(record))))
+            print(json.dumps(without_nan(asdict(record))))
             continue
         for detection in record.detections:
             print(_score_line(record.path, detection))
@@ -241,12 +244,3 @@ def _summary(audit: Audit) -> str:
     rate = f", {audit.rate_per_s:.0f} per s" if audit.rate_per_s else ""
     note = f"\nnote: {audit.message}" if audit.message else ""
     return f"{audit.status}: {audit.num_done} of {audit.num_files} files{rate}: {counts}{reused}{note}"
-
-
-def _without_nan(value: object) -> object:
-    """NaN (a skipped window) as null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -15,7 +15,8 @@ from core.records import FoundFile, ScanSettings
 def find_files(folder: str, settings: ScanSettings, *, on_unreadable: Callable[[str], None] | None = None) -> Iterator[FoundFile]:
     """Regular files below a folder that the settings let through, folder by folder in the order of their names.
 
-    Links are followed; a folder that was visited before (a loop, or two links to one place) is not entered again.
+    Links are followed; a folder that was visited before (a loop, or two links to one place) is not entered again. Links to
+    nowhere count as files.
 
     Args:
         folder: where to look.
@@ -53,8 +54,10 @@ def _walk(
         path = os.path.join(below, child.name)
         try:
             status = child.stat()
-        except OSError:
-            continue  # a link to nowhere, or gone since it was listed
+        except OSError:  # a link to nowhere, or gone since it was listed: the scorer refuses it with the reason
+            if _is_wanted(path, settings):
+                yield FoundFile(path_bytes=path, size_bytes=0)
+            continue
         if stat.S_ISDIR(status.st_mode):
             folders.append(path)
         elif stat.S_ISREG(status.st_mode) and _is_wanted(path, settings):

@@ -88,9 +88,7 @@ def export_audit(store: Store, audit_id: int, path: Path, filter: TriageFilter =
         CoreError: an unknown ending or filter, a place that cannot be written, or too many rows for XLSX.
         StoreError: there is no such audit.
     """
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise CoreError(f"Expected a file name that ends in {', '.join(_WRITERS)}; got {path.name!r}.")
+    suffix = _suffix_of(path)
     query = _query(store.audit(audit_id), filter_condition(store, audit_id, filter))
     try:
         # In the same folder, so that the last step is a rename; a folder of its own, for xlsxwriter's temporary files too.
@@ -102,6 +100,24 @@ def export_audit(store: Store, audit_id: int, path: Path, filter: TriageFilter =
         detail = getattr(error, "strerror", None) or error
         raise CoreError(f"The export cannot be written to {path}: {detail}. Choose a folder that exists and has space.") from error
     return num_rows
+
+
+def check_destination(path: Path) -> None:
+    """Tries whether an export could be written there, before hours of work; leaves nothing behind.
+
+    Raises:
+        CoreError: an unknown ending, a folder that is not there or cannot be written, or a folder of that name.
+    """
+    _suffix_of(path)
+    if not path.parent.is_dir():
+        raise CoreError(f"The export cannot be written to {path}: there is no folder {path.parent}. Make it, or choose another.")
+    if path.is_dir():
+        raise CoreError(f"The export cannot be written to {path}: it is a folder. Choose another name.")
+    try:
+        # Permission bits do not tell of read-only disks; an attempt does.
+        tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent).cleanup()
+    except OSError as error:
+        raise CoreError(f"The export cannot be written to {path}: {error.strerror}. Choose another folder.") from None
 
 
 def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter = EVERYTHING) -> bytes:
@@ -117,6 +133,13 @@ def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter 
         path = Path(folder) / f"audit{suffix}"
         export_audit(store, audit_id, path, filter)
         return path.read_bytes()
+
+
+def _suffix_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        raise CoreError(f"Expected a file name that ends in {', '.join(_WRITERS)}; got {path.name!r}.")
+    return suffix
 
 
 def _query(audit: Audit, condition: sa.ColumnElement[bool]) -> sa.Select:

@@ -111,6 +111,8 @@ class MelSpectrogram(torch.nn.Module):
 class Cepstrum(torch.nn.Module):
     """MFCC or LFCC, 224 coefficients, each standardised over time (cepstral mean and variance normalisation)."""
 
+    # Samples are brought to an RMS of 1 first: torchaudio adds 1e-6 before its logarithm, which a quiet recording would feel.
+
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
         if config.kind == "mfcc":
@@ -123,7 +125,8 @@ class Cepstrum(torch.nn.Module):
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
         """`[batch, 64000]` to `[batch, 1, 224, 224]`."""
-        cepstrum = self.transform(samples)
+        level = samples.square().mean(dim=-1, keepdim=True).sqrt()
+        cepstrum = self.transform(samples / level.clamp_min(1e-6))
         mean, deviation = cepstrum.mean(dim=-1, keepdim=True), cepstrum.std(dim=-1, keepdim=True)
         return ((cepstrum - mean) / deviation.clamp_min(1e-5)).unsqueeze(1)
 

@@ -47,7 +47,9 @@ class Ledger:
         """Makes this worker the one that scores this audit; False when another living one has it."""
         now = time.time()
         with self.store.writing() as connection:
-            holder = connection.execute(sa.select(audits.c.worker, audits.c.heartbeat_at).where(audits.c.id == self.audit_id)).one()
+            # The lock is for PostgreSQL; in SQLite there is one writer at a time anyhow.
+            held = sa.select(audits.c.worker, audits.c.heartbeat_at).where(audits.c.id == self.audit_id).with_for_update()
+            holder = connection.execute(held).one()
             if holder.worker and not is_dead(holder.worker, holder.heartbeat_at):
                 return False
             values = {
@@ -117,6 +119,8 @@ class Ledger:
             reused: entry id and the SHA-256 of a content whose scores are in the store (or among `scored`).
         """
         with self.store.writing() as connection:
+            # As in `claim`: a worker that was taken over may record the same results at this moment.
+            connection.execute(sa.select(audits.c.id).where(audits.c.id == self.audit_id).with_for_update())
             ids = self._add_recordings(connection, [record for _, record in scored])
             self._add_scores(connection, ids, [record for _, record in scored if record.sha256])
             hashes = {entry_id: record.sha256 for entry_id, record in scored if record.sha256} | dict(reused)
@@ -166,7 +170,8 @@ class Ledger:
                 rows[record.sha256] = info | {"sha256": record.sha256}
         if not rows:
             return {}
-        connection.execute(self.store.insert_new(recordings), list(rows.values()))
+        # Sorted, so that two audits that meet the same contents in PostgreSQL wait for each other and not in a circle.
+        connection.execute(self.store.insert_new(recordings), [rows[sha256] for sha256 in sorted(rows)])
         query = sa.select(recordings.c.sha256, recordings.c.id).where(recordings.c.sha256.in_(list(rows)))
         return {row.sha256: row.id for row in connection.execute(query)}
 
@@ -179,18 +184,18 @@ class Ledger:
             (row.recording_id, row.channel)
             for row in connection.execute(sa.select(scores.c.recording_id, scores.c.channel).where(*have))
         }
-        new = {key: detection for key, detection in detections.items() if key not in before}
+        new = {key: detections[key] for key in sorted(detections) if key not in before}
         if not new:
             return
         rows = [_score_row(recording_id, self.detector_hash, detection) for (recording_id, _), detection in new.items()]
-        connection.execute(scores.insert(), rows)
+        connection.execute(self.store.insert_new(scores), rows)
         score_ids = {
             (row.recording_id, row.channel): row.id
             for row in connection.execute(sa.select(scores.c.id, scores.c.recording_id, scores.c.channel).where(*have))
         }
         rows = [_segments_row(score_ids[key], detection) for key, detection in new.items() if detection.segments]
         if rows:
-            connection.execute(segments.insert(), rows)
+            connection.execute(self.store.insert_new(segments), rows)
 
     def _riskiest(self, connection: sa.Connection, hashes: set[str]) -> dict[str, dict]:
         """SHA-256 -> the entry columns of that content's riskiest channel (a refused one only if all are)."""

@@ -21,7 +21,8 @@ _COLOURS = np.array([(13, 8, 40), (85, 15, 109), (186, 54, 85), (249, 140, 10), 
 def export_png(path: str | os.PathLike[str], out: Path, *, kind: FeatureKind = "log_spectrogram") -> tuple[Path, ...]:
     """Writes one 224 x 224 PNG per window of a recording, exactly the image that a detector sees.
 
-    Frequency (or amplitude) rises from the bottom. Files are called `NAME.KIND.START.png` with the start in s.
+    Frequency (or amplitude) rises from the bottom. Files are called `NAME.KIND.START.png` with the start in s, to 0.1 ms
+    because the last window may start a sample after the one before.
 
     Args:
         path: the recording.
@@ -44,7 +45,7 @@ def export_png(path: str | os.PathLike[str], out: Path, *, kind: FeatureKind = "
         for start, window in windows:
             with torch.inference_mode():
                 image = front_end(window[None])[0, 0].numpy()
-            target = out / f"{Path(path).stem}.{kind}.{start / SAMPLE_RATE_HZ:06.1f}s.png"
+            target = out / f"{Path(path).stem}.{kind}.{start / SAMPLE_RATE_HZ:09.4f}s.png"
             Image.fromarray(_coloured(image[::-1])).save(target)
             written.append(target)
     except OSError as error:

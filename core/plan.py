@@ -49,7 +49,9 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
         ScanError: the folder cannot be listed.
     """
     files = list(find_files(folder, settings))
-    paths = [os.path.join(folder, os.fsdecode(file.path_bytes)) for file in files[:: max(1, len(files) // MAX_PROBED)][:MAX_PROBED]]
+    num_probed = min(MAX_PROBED, len(files))
+    probed = [files[i * len(files) // num_probed] for i in range(num_probed)]
+    paths = [os.path.join(folder, os.fsdecode(file.path_bytes)) for file in probed]
     codecs: Counter[str] = Counter()
     durations = {}
     for path in paths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -75,5 +76,5 @@ def _lines_of(path: str | os.PathLike[str]) -> list[str]:
             return file.readlines()
     except FileNotFoundError:
         raise ProtocolError(f"The protocol {path} is not there.") from None
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise ProtocolError(f"The protocol {path} could not be read: {error}.") from None

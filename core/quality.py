@@ -35,7 +35,7 @@ WARNINGS = {
 }
 """Warning code -> one sentence for the analyst."""
 
-_LOSSY = {"OPUS", "VORBIS", "MPEG_LAYER_III", "AAC", "AMR_NB", "AMRNB", "AMR_WB", "AMRWB", "WMAV1", "WMAV2", "WMAPRO"}
+_LOSSY = {"OPUS", "VORBIS", "MP1", "MP2", "AAC", "AMR_NB", "AMRNB", "AMR_WB", "AMRWB", "WMAV1", "WMAV2", "WMAPRO"}
 _LOSSY |= {"MP3", "MP3FLOAT", "GSM610", "LIBOPUS", "AMRNB_FIXED", "GSM", "GSM_MS", "AC3", "EAC3"}
 _SPECTRUM_BLOCK = 512
 _MAX_SPECTRUM_BLOCKS = 96
@@ -120,7 +120,8 @@ class QualityMeter:
         if spread_db < MIN_MODULATION_DB:
             raise AudioRefusal(
                 "no_speech",
-                f"A steady sound, not speech: its level varies by {spread_db:.1f} dB, speech by more than {MIN_MODULATION_DB:.0f} dB.",
+                f"A steady sound, not speech: its level varies by {spread_db:.1f} dB, "
+                f"speech by more than {MIN_MODULATION_DB:.0f} dB.",
             )
 
     def _bandwidth_hz(self) -> float:

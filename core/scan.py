@@ -43,12 +43,15 @@ BEAT_S = 1.0
 """Heartbeats, and looks at what is requested, are this far apart."""
 
 
-def run_audit(store: Store, audit_id: int, *, on_progress: Callable[[Audit], None] | None = None) -> Audit:
+def run_audit(
+    store: Store, audit_id: int, *, detector: Detector | None = None, on_progress: Callable[[Audit], None] | None = None
+) -> Audit:
     """Works on an audit until it is finished, paused or cancelled; goes on where an earlier worker stopped.
 
     Args:
         store: the ledger.
         audit_id: which audit.
+        detector: the audit's, where it is not installed; found by its hash when None.
         on_progress: told the audit about once a second.
 
     Returns:
@@ -62,7 +65,9 @@ def run_audit(store: Store, audit_id: int, *, on_progress: Callable[[Audit], Non
     if not ledger.claim():
         raise ScanError(f"Another worker is scoring audit {audit_id}; wait for it, or pause it first.")
     try:
-        run = _Run(store, ledger, store.audit(audit_id), on_progress or (lambda audit: None))
+        audit = store.audit(audit_id)
+        scorer = Scorer(detector or detector_named(audit.detector_hash))
+        run = _Run(store, ledger, audit, scorer, on_progress or (lambda audit: None))
         status = run.work()
         ledger.release(status, run.message)
     except KeyboardInterrupt:
@@ -102,7 +107,12 @@ def prepare_audit(store: Store, folder: str, detector: Detector, settings: ScanS
 
 
 def resume_audit(store: Store, audit_id: int) -> None:
-    """Starts a worker process for an audit. It outlives this process; its output goes to a log in the cache folder."""
+    """Starts a worker process for an audit. It outlives this process; its output goes to a log in the cache folder.
+
+    Raises:
+        StoreError: a living worker has it.
+    """
+    store.queue(audit_id)
     cache_folder().mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "core", "worker", str(audit_id), "--db", store.url]
     with open(cache_folder() / f"worker-{audit_id}.log", "ab") as log:
@@ -129,10 +139,9 @@ _NOTHING = object()
 class _Run:
     """One worker's run over one audit."""
 
-    def __init__(self, store: Store, ledger: Ledger, audit: Audit, on_progress: Callable[[Audit], None]) -> None:
-        self.store, self.ledger, self.audit, self.on_progress = store, ledger, audit, on_progress
+    def __init__(self, store: Store, ledger: Ledger, audit: Audit, scorer: Scorer, on_progress: Callable[[Audit], None]) -> None:
+        self.store, self.ledger, self.audit, self.scorer, self.on_progress = store, ledger, audit, scorer, on_progress
         self.message: str | None = audit.message
-        self.scorer = Scorer(detector_named(audit.detector_hash))
         self.stop = threading.Event()
         self.last_beat = time.monotonic()
 

@@ -85,15 +85,34 @@ class Store:
         same &= audits.c.status.not_in([AuditStatus.FINISHED, AuditStatus.CANCELLED])
         return next(iter(self._audits(same, limit=1)), None)
 
+    def queue(self, audit_id: int) -> None:
+        """Says that a worker is about to take an audit.
+
+        Raises:
+            StoreError: a living worker has it.
+        """
+        with self.writing() as connection:
+            this = audits.c.id == audit_id
+            holder = connection.execute(sa.select(audits.c.worker, audits.c.heartbeat_at).where(this)).one()
+            if holder.worker and not is_dead(holder.worker, holder.heartbeat_at):
+                raise StoreError(f"Audit {audit_id} is being scored by another worker already.")
+            values = {"status": AuditStatus.QUEUED, "requested": "run", "worker": None, "message": None, "finished_at": None}
+            connection.execute(audits.update().where(this).values(values | {"heartbeat_at": time.time()}))
+
     def request(self, audit_id: int, wish: str) -> None:
         """Asks the worker to `run`, `pause` or `cancel`; it obeys within a second or so."""
         with self.writing() as connection:
-            connection.execute(audits.update().where(audits.c.id == audit_id).values(requested=wish))
-            if wish == "cancel":  # no worker may be there to obey
-                idle = audits.c.status.in_([AuditStatus.QUEUED, AuditStatus.PAUSED, AuditStatus.FAILED])
-                idle |= (audits.c.status == AuditStatus.RUNNING) & (audits.c.heartbeat_at < time.time() - STALE_S)
+            this = audits.c.id == audit_id
+            connection.execute(audits.update().where(this).values(requested=wish))
+            row = connection.execute(sa.select(audits.c.status, audits.c.worker, audits.c.heartbeat_at).where(this)).one_or_none()
+            if wish == "run" or row is None or (row.worker and not is_dead(row.worker, row.heartbeat_at)):
+                return
+            # No worker is there to obey.
+            if wish == "cancel" and row.status != AuditStatus.FINISHED:
                 values = {"status": AuditStatus.CANCELLED, "finished_at": time.time(), "worker": None}
-                connection.execute(audits.update().where((audits.c.id == audit_id) & idle).values(values))
+                connection.execute(audits.update().where(this).values(values))
+            elif wish == "pause" and row.status in (AuditStatus.QUEUED, AuditStatus.RUNNING):
+                connection.execute(audits.update().where(this).values(status=AuditStatus.PAUSED, worker=None))
 
     def _audits(self, condition: sa.ColumnElement[bool], *, limit: int) -> tuple[Audit, ...]:
         query = sa.select(audits, detectors.c.name.label("detector_name")).join(detectors).where(condition)

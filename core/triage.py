@@ -93,7 +93,9 @@ def entry_detail(store: Store, entry_id: int) -> EntryDetail:
             raise StoreError(f"There is no file {entry_id} in this store.")
         found = connection.execute(query).mappings().one()
         audit = store.audit(found["audit_id"])
-        same = (entries.c.audit_id == audit.id) & (entries.c.recording_id == found["recording_id"]) & (entries.c.id != entry_id)
+        # NULL equals nothing in SQL; SQLAlchemy would turn `== None` into IS NULL, which all unread files are.
+        recording_id = sa.literal(found["recording_id"], sa.Integer)
+        same = (entries.c.audit_id == audit.id) & (entries.c.recording_id == recording_id) & (entries.c.id != entry_id)
         history = sa.select(reviews).where(reviews.c.recording_id == found["recording_id"]).order_by(reviews.c.id.desc())
         return EntryDetail(
             row=rows[0],

@@ -1,0 +1,40 @@
+"""Check one recording; see recent audits and the detector in use."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.components import resources
+from pages.components.audit_progress import show_recent_audits
+from pages.components.detection_view import show_detections, show_figures
+from pages.components.frame import open_page, telling_failures
+from pages.components.recording_input import choose_recording
+
+open_page(
+    "Check one recording",
+    icon=":material/hearing:",
+    lead="Drop a recording, speak one, or try a sample. You get a verdict, how sure it is, and where in the recording it lies.",
+)
+
+with telling_failures():
+    detector = resources.default_detector()
+    with choose_recording() as chosen:
+        if chosen is None:
+            st.info(
+                "Nothing chosen yet. To check a whole folder, go to **Batch audit**; "
+                "to hear what this is about, try a sample: all of them are synthetic.",
+                icon=":material/arrow_upward:",
+            )
+        else:
+            record = resources.scorer(detector).score_file(chosen.path, channels=chosen.channels)
+            show_detections(chosen.path, chosen.name, record.sha256, record.info, record.detections, detector, key="home")
+
+st.divider()
+st.subheader("Recent audits")
+with telling_failures():
+    show_recent_audits(resources.store())
+
+st.divider()
+st.subheader("The detector in use")
+with telling_failures():
+    show_figures(resources.default_detector())

@@ -1,0 +1,83 @@
+"""What was found, in words and files: verdicts as sentences, one recording as JSON, its segments as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict
+
+from core.checkpoints import Detector
+from core.records import AudioInfo, Detection, Verdict
+
+_WORDS = {
+    Verdict.SPOOF: "Spoof: this sounds synthetic or converted to the detector",
+    Verdict.INCONCLUSIVE: "Inconclusive: the detector cannot tell",
+    Verdict.BONA_FIDE: "Bona fide: the detector finds no trace of synthesis",
+    Verdict.REFUSED: "Refused: this recording cannot be judged",
+}
+
+
+def verdict_words(detection: Detection) -> str:
+    """The verdict as a sentence."""
+    return _WORDS[detection.verdict]
+
+
+def probability_words(probability: float) -> str:
+    """A probability without false certainty: never 0 % or 100 %."""
+    if probability < 0.01:
+        return "under 1 %"
+    return "over 99 %" if probability > 0.99 else f"{probability:.0%}"
+
+
+def file_words(name: str, sha256: str | None, info: AudioInfo | None, detections: tuple[Detection, ...], detector: Detector) -> str:
+    """What a recording is and what was measured on it, as lines of plain text."""
+    lines = [f"Name      {name}", f"SHA-256   {sha256 or 'could not be read'}", f"Detector  {detector.name} {detector.hash[:12]}"]
+    if info is not None:
+        length = f"{info.duration_s:.2f} s declared" if info.duration_s is not None else "length not declared"
+        stored = f"{info.sample_rate_hz:,} Hz, {info.num_channels} channel(s), {length}, {info.size_bytes:,} bytes"
+        lines.append(f"Format    {info.container}, {info.codec}, {stored}")
+    for detection in detections:
+        if (quality := detection.quality) is not None:
+            level = f"level {quality.level_db:.1f} dBFS, peak {quality.peak_db:.1f} dBFS, clipped {quality.clipped_share:.2%}"
+            rest = f"silence {quality.silence_share:.0%}, bandwidth {quality.bandwidth_hz:,.0f} Hz"
+            lines.append(f"Channel {detection.channel}: {level}, {rest}")
+    return "\n".join(lines)
+
+
+def recording_json(
+    name: str, sha256: str | None, info: AudioInfo | None, detections: tuple[Detection, ...], detector: Detector
+) -> str:
+    """All that is known of a recording as JSON; NaN (a window that was not judged) is null."""
+    manifest = detector.manifest
+    content = {
+        "name": name,
+        "sha256": sha256,
+        "info": asdict(info) if info else None,
+        "detector": {"name": detector.name, "hash": detector.hash, "thresholds": asdict(manifest.thresholds)},
+        "prior_spoof": manifest.calibration.prior_spoof,
+        "detections": [asdict(detection) for detection in detections],
+    }
+    return json.dumps(without_nan(content), indent=1)
+
+
+def segments_csv(detections: tuple[Detection, ...]) -> str:
+    """One line per channel and segment: channel, start_s, end_s, spoof_score (empty where not judged)."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["channel", "start_s", "end_s", "spoof_score"])
+    for detection in detections:
+        for segment in detection.segments:
+            score = "" if math.isnan(segment.spoof_score) else f"{segment.spoof_score:.6f}"
+            writer.writerow([detection.channel, f"{segment.start_s:.3f}", f"{segment.end_s:.3f}", score])
+    return buffer.getvalue()
+
+
+def without_nan(value: object) -> object:
+    """The same structure with NaN as None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

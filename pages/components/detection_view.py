@@ -1,0 +1,134 @@
+"""One recording as a detector sees it: verdict, score, timeline, player, warnings, metadata, downloads."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.checkpoints import Detector
+from core.errors import AudioRefusal
+from core.figures import recording_figure
+from core.preview import MAX_PLAYED_S
+from core.quality import WARNINGS
+from core.records import AudioInfo, Detection, Verdict
+from core.reports import file_words, probability_words, recording_json, segments_csv, verdict_words
+from pages.components import resources
+from pages.components.frame import escaped
+
+_STYLE = {
+    Verdict.SPOOF: (st.error, ":material/warning:"),
+    Verdict.INCONCLUSIVE: (st.warning, ":material/help:"),
+    Verdict.BONA_FIDE: (st.info, ":material/check_circle:"),
+    Verdict.REFUSED: (st.warning, ":material/block:"),
+}
+
+
+def show_detections(
+    path: str,
+    name: str,
+    sha256: str | None,
+    info: AudioInfo | None,
+    detections: tuple[Detection, ...],
+    detector: Detector,
+    *,
+    key: str,
+) -> None:
+    """Shows all channels of a recording, each with its evidence, then what the file is.
+
+    Args:
+        path: where the file is now; it may have moved.
+        name: what to call it.
+        key: prefix of the widgets' keys, unique on the page.
+    """
+    if len(detections) > 1:
+        tabs = st.tabs([f"Channel {detection.channel}: {detection.verdict}" for detection in detections])
+        for tab, detection in zip(tabs, detections, strict=True):
+            with tab:
+                _show_channel(path, sha256, detection, detector, key=f"{key}-{detection.channel}")
+    else:
+        _show_channel(path, sha256, detections[0], detector, key=key)
+    _show_file(name, sha256, info, detections, detector, key=key)
+
+
+def _show_channel(path: str, sha256: str | None, detection: Detection, detector: Detector, *, key: str) -> None:
+    box, icon = _STYLE[detection.verdict]
+    box(f"**{verdict_words(detection)}**", icon=icon)
+    if detection.verdict is Verdict.REFUSED:
+        st.text(detection.reason)
+    else:
+        _show_numbers(detection, detector)
+    for code in detection.warnings:
+        st.caption(f":material/info: {WARNINGS[code]}")
+    if sha256 is None:
+        return
+    try:
+        preview = resources.preview(path, sha256, detection.channel)
+        sound = resources.playable(path, sha256, detection.channel)
+    except AudioRefusal as refusal:
+        if detection.verdict is not Verdict.REFUSED:
+            st.caption("The recording cannot be shown or played now; its scores are from the store.")
+            st.text(str(refusal))
+        return
+    st.audio(sound, format="audio/wav")
+    if preview.duration_s > MAX_PLAYED_S:
+        st.caption(f"The player holds the first {MAX_PLAYED_S / 60:.0f} minutes.")
+    figure = recording_figure(preview, detection.segments, detector.manifest.thresholds)
+    st.plotly_chart(figure, key=f"{key}-figure", alt="Waveform, spectrogram and segment scores on one time axis")
+
+
+def _show_numbers(detection: Detection, detector: Detector) -> None:
+    thresholds, prior = detector.manifest.thresholds, detector.manifest.calibration.prior_spoof
+    left, middle, right, last = st.columns(4)
+    left.metric(
+        "Spoof score",
+        f"{detection.spoof_score:+.2f} nats",
+        help="Calibrated log-likelihood ratio: the natural logarithm of how much likelier this recording is among spoofs than "
+        f"among bona fide speech. Spoof from {thresholds.upper:+.2f}, bona fide below {thresholds.lower:+.2f}.",
+    )
+    middle.metric(
+        "Probability of spoof",
+        probability_words(detection.probability),
+        help=f"If {prior:.0%} of recordings like this were spoofs to begin with. With fewer spoofs around, it is lower.",
+    )
+    right.metric("Judged", f"{detection.duration_s:.1f} s")
+    last.metric(
+        "Segments", str(len(detection.segments)), help="Windows of 4 s, every 2 s; a shorter recording is repeated to fill one."
+    )
+
+
+def _show_file(
+    name: str, sha256: str | None, info: AudioInfo | None, detections: tuple[Detection, ...], detector: Detector, *, key: str
+) -> None:
+    with st.expander("The file and its measurements"):
+        st.text(file_words(name, sha256, info, detections, detector))
+        columns = st.columns(2)
+        report = recording_json(name, sha256, info, detections, detector)
+        columns[0].download_button("Download all of it (JSON)", report, "earwitness.json", "application/json", key=f"{key}-json")
+        columns[1].download_button(
+            "Download the segments (CSV)", segments_csv(detections), "segments.csv", "text/csv", key=f"{key}-csv"
+        )
+
+
+def show_figures(detector: Detector) -> None:
+    """The detector's error rates with their intervals, and its card."""
+    st.markdown(f"**{escaped(detector.name)}** `{detector.hash[:12]}`: {escaped(detector.manifest.summary)}")
+    rows = [
+        {
+            "Measured on": figure.split,
+            "Figure": figure.name,
+            "Value": f"{figure.value:.3f}" if "bits" in figure.name else f"{figure.value:.1%}",
+            "95 % interval": f"{figure.low:.3f} to {figure.high:.3f}"
+            if "bits" in figure.name
+            else f"{figure.low:.1%} to {figure.high:.1%}",
+            "Bona fide": figure.num_bona_fide,
+            "Spoof": figure.num_spoof,
+        }
+        for figure in detector.manifest.figures
+        if figure.split == "test"
+    ]
+    st.dataframe(rows, hide_index=True)
+    st.caption(
+        "EER (equal error rate): the share of wrong calls at the threshold where both kinds of error are equally frequent. "
+        "Cllr: the cost of the scores in bits; 0 is perfect, 1 is what silence costs."
+    )
+    with st.expander("The model card"):
+        st.markdown(detector.card or "This detector came without a card.")

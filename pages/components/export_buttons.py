@@ -1,0 +1,27 @@
+"""Downloads of an audit's rows; each file is made when its button is pressed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from core.exports import EXPORT_FORMATS, export_bytes
+from core.records import TriageFilter
+from core.store import Store
+
+
+def show_exports(store: Store, audit_id: int, chosen: TriageFilter, num_matching: int) -> None:
+    """A button per format, for all files or those that match the filters."""
+    only = st.toggle(f"Only the {num_matching:,} files that match the filters", key=f"export-filtered-{audit_id}")
+    wanted = chosen if only else TriageFilter()
+    for column, (suffix, media_type) in zip(st.columns(len(EXPORT_FORMATS)), EXPORT_FORMATS.items(), strict=True):
+        column.download_button(
+            suffix.removeprefix(".").upper(),
+            partial(export_bytes, store, audit_id, suffix, wanted),
+            file_name=f"audit-{audit_id}{suffix}",
+            mime=media_type,
+            key=f"export-{audit_id}-{suffix}",
+            icon=":material/download:",
+            on_click="ignore",
+        )

@@ -1,0 +1,62 @@
+"""Choosing a folder on the server: typed with completion, or clicked through; confined to the allowed roots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.browse import allowed_roots, check_folder, complete_path, list_folders
+from core.errors import ScanError
+from pages.components.frame import escaped
+
+_KEY = "folder-typed"
+MAX_SHOWN = 60
+"""Subfolders offered as buttons; more are reached by typing."""
+
+
+def pick_folder(*, default: Path) -> Path | None:
+    """The chosen folder, or None while what is typed is not one.
+
+    Args:
+        default: what stands in the field at first.
+    """
+    st.session_state.setdefault(_KEY, str(default))
+    field, browse = st.columns([6, 1], vertical_alignment="bottom")
+    typed = field.text_input("Folder with recordings, on the machine that runs Earwitness", key=_KEY)
+    with browse.popover("Browse", icon=":material/folder_open:"):
+        _browse(typed)
+    try:
+        return check_folder(typed)
+    except ScanError as error:
+        matches = [path for path in complete_path(typed) if path != typed]
+        st.warning(escaped(str(error)))
+        for path in matches[:8]:
+            st.button(path, key=f"complete-{path}", on_click=_choose, args=(path,), icon=":material/folder:")
+        return None
+
+
+def _browse(typed: str) -> None:
+    try:
+        here = check_folder(typed)
+        below = list_folders(here)
+    except ScanError:
+        here, below = None, allowed_roots()
+    if here is not None:
+        st.text(str(here))
+        try:
+            above = check_folder(str(here.parent))
+            st.button("Up", icon=":material/arrow_upward:", key="folder-up", on_click=_choose, args=(str(above),))
+        except ScanError:
+            st.caption("This is a top folder: nothing above it may be shown.")
+    for path in below[:MAX_SHOWN]:
+        label = path.name if here is not None else str(path)
+        st.button(escaped(label), key=f"browse-{path}", icon=":material/folder:", on_click=_choose, args=(str(path),))
+    if here is not None and not below:
+        st.caption("No folders below this one.")
+    if len(below) > MAX_SHOWN:
+        st.caption(f"{len(below) - MAX_SHOWN} more: type the beginning of the name in the field.")
+
+
+def _choose(path: str) -> None:
+    st.session_state[_KEY] = path

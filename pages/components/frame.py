@@ -1,0 +1,52 @@
+"""The frame of every page: title, sidebar with the detector in use, and how a failure is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from core.errors import CoreError
+from pages.components import resources
+
+_LIMITS = (
+    "A score is evidence, not proof. It holds for recordings like those the detector was measured on; "
+    "read the error rates in its card before you rely on it."
+)
+
+
+def open_page(title: str, *, icon: str, lead: str) -> None:
+    """Sets the page up; the first call of every page.
+
+    Args:
+        title: the analyst's task.
+        icon: a Material symbol, e.g. `:material/search:`.
+        lead: one sentence on what the page does.
+    """
+    st.set_page_config(page_title=f"{title} - Earwitness", page_icon=icon, layout="wide")
+    with st.sidebar:
+        st.markdown("### Earwitness")
+        try:
+            detector = resources.default_detector()
+            st.caption(f"Detector in use: **{escaped(detector.name)}**  \n`{detector.hash[:12]}`")
+        except CoreError:
+            st.caption("No detector in use.")
+        st.caption(_LIMITS)
+    st.title(title)
+    st.markdown(lead)
+
+
+@contextmanager
+def telling_failures() -> Iterator[None]:
+    """Shows a failure that the user can mend in its own words; bugs pass through."""
+    try:
+        yield
+    except CoreError as error:
+        st.error(escaped(str(error)), icon=":material/error:")
+
+
+def escaped(text: str) -> str:
+    """Hostile text (file names, metadata) made harmless inside Markdown."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>$~:&-])", r"\\\1", text.replace("\n", "\\n"))

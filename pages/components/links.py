@@ -1,0 +1,31 @@
+"""Deep links: which audit and which file the address names."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import CoreError
+from core.records import TriageRow
+
+
+def linked_id(name: str) -> int | None:
+    """The number in the address under this name; None where it is absent.
+
+    Raises:
+        CoreError: it is not a number.
+    """
+    text = st.query_params.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise CoreError(f"The address says {name}={text}; a number is expected. Open the page from the menu instead.")
+    return int(text)
+
+
+def linked_entry(selected: tuple[TriageRow, ...]) -> int | None:
+    """The file to open: the one selected row, else the one that the address names. Keeps the address up to date."""
+    if len(selected) == 1:
+        st.query_params["entry"] = str(selected[0].entry_id)
+    elif selected:
+        st.query_params.pop("entry", None)
+    return linked_id("entry")

@@ -1,0 +1,95 @@
+"""Starting an audit: folder, detector and options, a look first, then start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.browse import SAMPLES_FOLDER
+from core.checkpoints import Detector
+from core.plan import ScanPlan, dry_run
+from core.records import ScanSettings
+from core.scan import start_audit
+from core.store import Store
+from pages.components import resources
+from pages.components.folder_picker import pick_folder
+from pages.components.frame import telling_failures
+
+
+def show_new_audit(store: Store) -> None:
+    """The form; on start the page is redrawn with the audit."""
+    folder = pick_folder(default=SAMPLES_FOLDER)
+    detector = _pick_detector()
+    settings = _pick_settings()
+    look, start, _ = st.columns([1, 1, 4])
+    wants_look = look.button(
+        "Look first", icon=":material/visibility:", disabled=folder is None, help="Lists and measures, scores nothing."
+    )
+    if start.button("Start the audit", type="primary", icon=":material/play_arrow:", disabled=folder is None):
+        with telling_failures():
+            audit_id = start_audit(store, str(folder), detector, settings)
+            st.query_params.from_dict({"audit": str(audit_id)})
+            st.rerun()
+    if wants_look:
+        with telling_failures(), st.spinner("Listing and probing ..."):
+            _show_plan(dry_run(str(folder), settings, scorer=resources.scorer(detector)))
+
+
+def _pick_detector() -> Detector:
+    detectors = resources.detectors()
+    names = [detector.name for detector in detectors]
+    default = names.index(resources.default_detector().name) if resources.default_detector().name in names else 0
+    chosen = st.selectbox("Detector", range(len(names)), index=default, format_func=lambda i: names[i], key="detector")
+    return detectors[chosen]
+
+
+def _pick_settings() -> ScanSettings:
+    with st.expander("Options"):
+        each = st.toggle(
+            "Judge each channel by itself", key="new-each", help="A call has one speaker per side; the mixdown blurs them."
+        )
+        pattern = st.text_input(
+            "Only paths that match", key="new-pattern", placeholder="e.g. 2026/*.wav", help="A glob on the path within the folder."
+        )
+        protocol = st.text_input(
+            "Protocol with the truth",
+            key="new-protocol",
+            placeholder="optional",
+            help="An ASVspoof protocol file; joined by file name.",
+        )
+        all_files = st.checkbox("Try files without a known audio ending too", key="new-all")
+        hidden = st.checkbox("Look into hidden files and folders", key="new-hidden")
+    return ScanSettings(
+        channels="each" if each else "mix",
+        pattern=pattern.strip(),
+        all_files=all_files,
+        include_hidden=hidden,
+        protocol=str(Path(protocol.strip()).expanduser().resolve()) if protocol.strip() else None,
+    )
+
+
+def _show_plan(plan: ScanPlan) -> None:
+    if plan.num_files == 0:
+        st.warning("No recordings there. Check the pattern, or let it try files without a known audio ending.")
+        return
+    files, hours, size, time = st.columns(4)
+    files.metric("Files", f"{plan.num_files:,}")
+    hours.metric("Audio", f"{plan.hours:,.2f} h", help=f"Extrapolated from {plan.num_probed} files.")
+    size.metric("Size", f"{plan.total_bytes / 1e6:,.1f} MB")
+    time.metric("Expected time", _duration_words(plan.expected_s), help="From scoring a few of the files on this machine.")
+    st.caption(
+        "Formats: " + ", ".join(f"{codec} {num:,}" for codec, num in plan.formats) if plan.formats else "No format recognised."
+    )
+    if plan.num_unreadable:
+        st.caption(
+            f"{plan.num_unreadable} of {plan.num_probed} probed files cannot be read; the audit will list them with their reasons."
+        )
+
+
+def _duration_words(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 1:
+        return "under 1 s"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

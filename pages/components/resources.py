@@ -1,0 +1,72 @@
+"""What is kept between reruns and shared by all users: the store, detectors, scorers, previews. The only `st.cache_*`."""
+
+from __future__ import annotations
+
+import os
+
+import streamlit as st
+
+from core.checkpoints import Detector, detector_named, find_detectors
+from core.detect import Scorer
+from core.preview import RecordingPreview, playable_wav, preview_recording
+from core.schema import default_url
+from core.store import Store
+
+
+def store() -> Store:
+    """The store that `EARWITNESS_DB` names.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    return _store(default_url())
+
+
+def detectors() -> tuple[Detector, ...]:
+    """The installed detectors, by name.
+
+    Raises:
+        DetectorError: one of them is damaged.
+    """
+    return _detectors(os.environ.get("EARWITNESS_DETECTORS", ""))
+
+
+def default_detector() -> Detector:
+    """The detector in use when none is chosen.
+
+    Raises:
+        DetectorError: there is none.
+    """
+    return detector_named()
+
+
+def scorer(detector: Detector) -> Scorer:
+    """A detector ready to score."""
+    return _scorer(str(detector.folder), detector.hash)
+
+
+@st.cache_resource(max_entries=4)
+def _store(url: str) -> Store:
+    return Store(url)
+
+
+@st.cache_resource(max_entries=4, ttl=60)
+def _detectors(root: str) -> tuple[Detector, ...]:
+    return find_detectors()
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the detector ...")
+def _scorer(folder: str, detector_hash: str) -> Scorer:
+    return Scorer(detector_named(folder), num_threads=len(os.sched_getaffinity(0)))
+
+
+@st.cache_data(max_entries=32, show_spinner="Drawing the recording ...")
+def preview(path: str, sha256: str, channel: str) -> RecordingPreview:
+    """Envelope and spectrogram of one channel, by content."""
+    return preview_recording(path, channel=channel)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def playable(path: str, sha256: str, channel: str) -> bytes:
+    """A WAV of one channel that every browser plays, by content."""
+    return playable_wav(path, channel=channel)

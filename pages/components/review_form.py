@@ -1,0 +1,40 @@
+"""An analyst's own verdict and note, on the opened recording, the selected rows, or all that match the filter."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.records import TriageFilter, TriageRow, Verdict
+from core.store import Store
+from core.triage import add_reviews, matching_entries
+from pages.components.frame import telling_failures
+
+_CHOICES = [str(Verdict.SPOOF), str(Verdict.INCONCLUSIVE), str(Verdict.BONA_FIDE)]
+
+
+def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...], chosen: TriageFilter, num_matching: int) -> None:
+    """The form; the name is remembered for the session."""
+    st.session_state.setdefault("reviewer-name", "")
+    with st.form(f"review-form-{audit_id}", clear_on_submit=False):
+        st.markdown(
+            f"**Your verdict** on the {len(selected)} selected" if len(selected) != 1 else "**Your verdict** on this recording"
+        )
+        verdict = st.segmented_control("Verdict", _CHOICES, key=f"review-verdict-{audit_id}", label_visibility="collapsed")
+        left, right = st.columns([1, 3])
+        name = left.text_input("Your name", value=st.session_state["reviewer-name"], key="reviewer-field")
+        note = right.text_input("Note", key=f"review-note-{audit_id}", placeholder="why you think so (optional)")
+        everything = st.checkbox(
+            f"Apply to all {num_matching:,} files that match the filters, on every page", key=f"review-all-{audit_id}"
+        )
+        submitted = st.form_submit_button("Save the review", icon=":material/edit_note:")
+    if not submitted:
+        return
+    if verdict is None:
+        st.warning("Choose spoof, inconclusive or bona fide first.")
+        return
+    with telling_failures():
+        ids = matching_entries(store, audit_id, chosen) if everything else tuple(row.entry_id for row in selected)
+        num = add_reviews(store, ids, verdict=verdict, reviewer=name, note=note)
+        st.session_state["reviewer-name"] = name
+        st.session_state["review-saved"] = f"Saved: {num:,} recording(s) reviewed as {verdict} by {name}."
+        st.rerun()

@@ -1,0 +1,98 @@
+"""The triage table: filters, one page of rows from the store, and which rows are selected."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.figures import VERDICT_COLOURS
+from core.records import TriageFilter, TriageRow, Verdict
+from core.store import Store
+from core.triage import codecs, folders, triage_page
+
+_REVIEWS = {"Any": None, "Not yet reviewed": "unreviewed", "Reviewed": "reviewed", "Reviewed as spoof": "spoof"}
+_REVIEWS |= {"Reviewed as inconclusive": "inconclusive", "Reviewed as bona fide": "bona fide"}
+_SYMBOLS = {Verdict.SPOOF: "▲", Verdict.INCONCLUSIVE: "◆", Verdict.BONA_FIDE: "●", Verdict.REFUSED: "✕"}
+_COLOURS = {f"{_SYMBOLS[verdict]} {verdict}": f"color: {colour}" for verdict, colour in VERDICT_COLOURS.items()}
+_ORDERS = {"Highest score first": "risk", "Lowest score first": "safe", "Path": "path", "Longest first": "duration"}
+
+
+def choose_filter(store: Store, audit_id: int) -> TriageFilter:
+    """Widgets for what the table shows."""
+    verdicts = st.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", key=f"verdicts-{audit_id}")
+    second, third, fourth = st.columns([4, 2, 2])
+    text = second.text_input("Path contains", key=f"text-{audit_id}", placeholder="part of a file or folder name")
+    review = third.selectbox("Review", list(_REVIEWS), key=f"review-{audit_id}")
+    order = fourth.selectbox("Order", list(_ORDERS), key=f"order-{audit_id}")
+    with st.expander("More filters"):
+        left, middle, right = st.columns(3)
+        folder = left.selectbox("Folder", folders(store, audit_id), index=None, key=f"folder-{audit_id}", placeholder="All folders")
+        formats = middle.multiselect("Format", codecs(store, audit_id), key=f"formats-{audit_id}", placeholder="All formats")
+        low = right.number_input("Score at least (nats)", value=None, key=f"low-{audit_id}", step=0.5)
+        high = right.number_input("Score at most (nats)", value=None, key=f"high-{audit_id}", step=0.5)
+    return TriageFilter(
+        verdicts=tuple(verdicts),
+        text=text,
+        review=_REVIEWS[review],
+        order=_ORDERS[order],
+        folder=folder,
+        codecs=tuple(formats),
+        min_score=low,
+        max_score=high,
+    )
+
+
+def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple[TriageRow, ...], int]:
+    """One page of the table.
+
+    Returns:
+        The selected rows; how many rows match the filter in all.
+    """
+    size_column, page_column, words = st.columns([1, 1, 4], vertical_alignment="bottom")
+    size = size_column.selectbox("Rows per page", (50, 100, 500), key=f"size-{audit_id}")
+    number = page_column.number_input("Page", min_value=1, value=1, step=1, key=f"page-{audit_id}")
+    page = triage_page(store, audit_id, chosen, offset=(number - 1) * size, limit=size)
+    num_pages = max(1, -(-page.num_rows // size))
+    words.caption(f"{page.num_rows:,} files match, page {number} of {num_pages:,}. Select rows to open or review them.")
+    if not page.rows:
+        st.info("No file matches. Loosen the filters, or go back to the first page.")
+        return (), page.num_rows
+    event = st.dataframe(
+        _frame(page.rows),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"table-{audit_id}-{number}-{size}-{hash(chosen)}",
+        column_config={
+            "Score (nats)": st.column_config.NumberColumn(
+                format="%+.2f", help="Calibrated log-likelihood ratio; higher is likelier spoof."
+            ),
+            "Probability": st.column_config.ProgressColumn(
+                min_value=0, max_value=100, format="%.0f %%", help="Of spoof, at equal prior; shown within 1 to 99 %."
+            ),
+            "Length (s)": st.column_config.NumberColumn(format="%.1f"),
+            "Path": st.column_config.TextColumn(width="large"),
+        },
+        alt="Files of the audit with their verdicts and scores",
+    )
+    return tuple(page.rows[i] for i in event.selection.rows if i < len(page.rows)), page.num_rows
+
+
+def _frame(rows: tuple[TriageRow, ...]) -> pd.io.formats.style.Styler:
+    table = [
+        {
+            "Verdict": f"{_SYMBOLS[row.verdict]} {row.verdict}" if row.verdict else "pending",
+            "Score (nats)": row.spoof_score,
+            "Probability": None if row.probability is None else min(99.0, max(1.0, 100 * row.probability)),
+            "Path": row.path,
+            "Length (s)": row.duration_s,
+            "Format": row.codec,
+            "Review": f"{row.review.verdict} ({row.review.reviewer})" if row.review else "",
+            "Truth": (row.attack or row.label) if row.label else None,
+            "Remarks": row.reason or ("same bytes as another file" if row.duplicate_of else ""),
+        }
+        for row in rows
+    ]
+    frame = pd.DataFrame(table)
+    frame = frame if frame["Truth"].notna().any() else frame.drop(columns="Truth")
+    return frame.style.map(lambda verdict: _COLOURS.get(verdict, ""), subset=["Verdict"])
