@@ -211,9 +211,13 @@ def _with_date(row: Sequence) -> tuple:
     return (*row[:_DATE], date, *row[_DATE + 1 :])
 
 
+# OWASP, "CSV Injection"; the full-width signs are taken for plain ones in East Asian settings.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
 def _inert(cell: object) -> object:
     """A text that a spreadsheet would run as a formula, with an apostrophe before it; anything else as it is."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
 @contextmanager

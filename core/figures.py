@@ -14,11 +14,11 @@ from core.records import FolderShare, HistogramBin, SegmentScore, Verdict
 
 VERDICT_COLOURS = {
     Verdict.SPOOF: "#D55E00",
-    Verdict.INCONCLUSIVE: "#CC9A00",
-    Verdict.BONA_FIDE: "#0072B2",
+    Verdict.INCONCLUSIVE: "#B07F00",
+    Verdict.BONA_FIDE: "#1F83C2",
     Verdict.REFUSED: "#8C8C8C",
 }
-"""Source: Okabe and Ito (2002), "Color Universal Design"; the yellow darkened to be legible on white."""
+"""After Okabe and Ito (2002), "Color Universal Design"; shaded to be legible on white and on the dark theme."""
 _TRANSPARENT = "rgba(0,0,0,0)"
 
 

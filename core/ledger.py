@@ -87,6 +87,8 @@ class Ledger:
     def add_entries(self, files: Sequence[FoundFile], trials: dict[str, Trial] | None = None) -> None:
         """Lists files of an audit; those listed before are left as they are."""
         rows = [_entry_row(self.audit_id, file, trials or {}) for file in files]
+        if not rows:
+            return
         with self.store.writing() as connection:
             connection.execute(self.store.insert_new(entries), rows)
 
@@ -275,7 +277,8 @@ def _segments_row(score_id: int, detection: Detection) -> dict:
 
 def _first_entries(connection: sa.Connection, audit_id: int, recording_ids: set[int]) -> dict[int, int]:
     query = sa.select(entries.c.recording_id, sa.func.min(entries.c.id).label("first"))
-    query = query.where(entries.c.audit_id == audit_id, entries.c.recording_id.in_(list(recording_ids)))
+    # `+ 0` keeps SQLite off the indices by audit: it would walk through all that is done, for every batch.
+    query = query.where(entries.c.audit_id + 0 == audit_id, entries.c.recording_id.in_(list(recording_ids)))
     query = query.where(entries.c.is_done.is_(True), entries.c.duplicate_of.is_(None)).group_by(entries.c.recording_id)
     return {row.recording_id: row.first for row in connection.execute(query)}
 

@@ -93,7 +93,7 @@ class Store:
         """
         with self.writing() as connection:
             this = audits.c.id == audit_id
-            holder = connection.execute(sa.select(audits.c.worker, audits.c.heartbeat_at).where(this)).one()
+            holder = connection.execute(sa.select(audits.c.worker, audits.c.heartbeat_at).where(this).with_for_update()).one()
             if holder.worker and not is_dead(holder.worker, holder.heartbeat_at):
                 raise StoreError(f"Audit {audit_id} is being scored by another worker already.")
             values = {"status": AuditStatus.QUEUED, "requested": "run", "worker": None, "message": None, "finished_at": None}

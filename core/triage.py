@@ -47,13 +47,13 @@ def triage_page(store: Store, audit_id: int, filter: TriageFilter = EVERYTHING, 
     Args:
         filter: which rows, in which order; refused and pending files have no score and come last.
         offset: how many rows to skip.
-        limit: how many to return at most.
+        limit: how many to return at most, up to 10,000.
 
     Raises:
-        CoreError: a filter with an unknown order or review, or a negative offset.
+        CoreError: a filter with an unknown order or review, or an offset or limit out of range.
     """
-    if offset < 0 or limit < 1:
-        raise CoreError(f"A page needs an offset of 0 or more and a limit of 1 or more, got {offset} and {limit}.")
+    if offset < 0 or not 1 <= limit <= _IDS_PER_QUERY:
+        raise CoreError(f"A page needs an offset of 0 or more and a limit of 1 to {_IDS_PER_QUERY}, got {offset} and {limit}.")
     condition = filter_condition(store, audit_id, filter)
     with store.reading() as connection:
         ids = _matching(connection, condition, filter.order, offset=offset, limit=limit)
@@ -95,7 +95,8 @@ def entry_detail(store: Store, entry_id: int) -> EntryDetail:
         audit = store.audit(found["audit_id"])
         # NULL equals nothing in SQL; SQLAlchemy would turn `== None` into IS NULL, which all unread files are.
         recording_id = sa.literal(found["recording_id"], sa.Integer)
-        same = (entries.c.audit_id == audit.id) & (entries.c.recording_id == recording_id) & (entries.c.id != entry_id)
+        # `+ 0` keeps SQLite off the index by audit and path, which has the order but would be walked from end to end.
+        same = (entries.c.audit_id + 0 == audit.id) & (entries.c.recording_id == recording_id) & (entries.c.id != entry_id)
         history = sa.select(reviews).where(reviews.c.recording_id == found["recording_id"]).order_by(reviews.c.id.desc())
         return EntryDetail(
             row=rows[0],

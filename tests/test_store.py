@@ -298,6 +298,23 @@ def test_duplicates_point_to_the_first_of_their_content(store: Store, audit_id: 
     assert (store.audit(audit_id).num_reused, num_rows(store, recordings), num_rows(store, scores)) == (2, 2, 2)
 
 
+@sqlite_only
+def test_recording_results_reads_no_more_as_the_audit_grows(store: Store, audit_id: int) -> None:
+    ledger, plans = Ledger(store, audit_id, WORKER), []
+
+    def explain(connection: sa.Connection, _: object, statement: str, parameters: object, __: object, is_many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE")):
+            values = parameters[0] if is_many else parameters
+            plans.extend(connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall())
+
+    ids = list_files(ledger, ["a.wav", "b.wav"])
+    sa.event.listen(store.engine, "before_cursor_execute", explain)
+    ledger.record_results(scored=[(ids["a.wav"], scored("a.wav", 2.0))], reused=[(ids["b.wav"], sha256("a.wav"))])
+    steps = {step for *_, step in plans}
+    assert "SEARCH entries USING INDEX entries_by_recording (recording_id=?)" in steps
+    assert not [step for step in steps if step.startswith("SCAN") or "(audit_id=?" in step]
+
+
 def test_a_second_audit_owes_its_duplicates_nothing(store: Store) -> None:
     make_audit(store, [scored("a.wav", 2.0, content="same")])
     make_audit(store, [scored("z.wav", 2.0, content="same")])

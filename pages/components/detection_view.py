@@ -79,8 +79,8 @@ def _show_numbers(detection: Detection, detector: Detector) -> None:
     thresholds, prior = detector.manifest.thresholds, detector.manifest.calibration.prior_spoof
     left, middle, right, last = st.columns(4)
     left.metric(
-        "Spoof score",
-        f"{detection.spoof_score:+.2f} nats",
+        "Spoof score (nats)",
+        f"{detection.spoof_score:+.2f}",
         help="Calibrated log-likelihood ratio: the natural logarithm of how much likelier this recording is among spoofs than "
         f"among bona fide speech. Spoof from {thresholds.upper:+.2f}, bona fide below {thresholds.lower:+.2f}.",
     )

@@ -36,5 +36,6 @@ def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...
         ids = matching_entries(store, audit_id, chosen) if everything else tuple(row.entry_id for row in selected)
         num = add_reviews(store, ids, verdict=verdict, reviewer=name, note=note)
         st.session_state["reviewer-name"] = name
+        st.session_state["num-reviews-saved"] = st.session_state.get("num-reviews-saved", 0) + 1
         st.session_state["review-saved"] = f"Saved: {num:,} recording(s) reviewed as {verdict} by {name}."
         st.rerun()

@@ -57,12 +57,14 @@ def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple
     if not page.rows:
         st.info("No file matches. Loosen the filters, or go back to the first page.")
         return (), page.num_rows
+    # A new key clears the selection: after a page, another filter, or a saved review.
+    num_saved = st.session_state.get("num-reviews-saved", 0)
     event = st.dataframe(
         _frame(page.rows),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=f"table-{audit_id}-{number}-{size}-{hash(chosen)}",
+        key=f"table-{audit_id}-{number}-{size}-{hash(chosen)}-{num_saved}",
         column_config={
             "Score (nats)": st.column_config.NumberColumn(
                 format="%+.2f", help="Calibrated log-likelihood ratio; higher is likelier spoof."

@@ -1,0 +1,119 @@
+"""core.discovery: every file once, in a stable order, whatever links and names there are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from permissions import ordinary_user
+
+from core.discovery import find_files
+from core.errors import ScanError
+from core.records import ScanSettings
+
+
+def make(folder: Path, *names: str | bytes) -> None:
+    """Files of one byte."""
+    for name in names:
+        path = os.path.join(os.fsencode(folder), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"x")
+
+
+def found(folder: Path, **settings: object) -> list[bytes]:
+    return [file.path_bytes for file in find_files(str(folder), ScanSettings(**settings))]
+
+
+def test_folder_by_folder_in_the_order_of_names(tmp_path: Path) -> None:
+    make(tmp_path, "z.wav", "a/2.wav", "a/10.wav", "a/b/1.wav", "B/1.wav", "M.wav", "ä.wav")
+    expected = ["M.wav", "z.wav", "ä.wav", "B/1.wav", "a/10.wav", "a/2.wav", "a/b/1.wav"]
+    assert found(tmp_path) == [name.encode() for name in expected]
+    assert [file.size_bytes for file in find_files(str(tmp_path), ScanSettings())] == [1] * 7
+
+
+def test_sound_endings_in_any_case(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "b.FLAC", "c.Mp3", "d.m4a", "e.txt", "f", "wav", "g.wav.txt")
+    assert found(tmp_path) == [b"a.wav", b"b.FLAC", b"c.Mp3", b"d.m4a"]
+    assert found(tmp_path, all_files=True) == sorted(
+        [b"a.wav", b"b.FLAC", b"c.Mp3", b"d.m4a", b"e.txt", b"f", b"wav", b"g.wav.txt"]
+    )
+
+
+def test_hidden_names_are_left_out_unless_wanted(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", ".b.wav", ".git/c.wav", "d/.e/f.wav")
+    assert found(tmp_path) == [b"a.wav"]
+    assert found(tmp_path, include_hidden=True) == [b".b.wav", b"a.wav", b".git/c.wav", b"d/.e/f.wav"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.wav", [b"a.wav", b"2024/b.wav"]),
+        ("2024/*", [b"2024/b.wav", b"2024/c.flac"]),
+        ("2024/*.wav", [b"2024/b.wav"]),
+        ("A.wav", []),
+        ("[ab].wav", [b"a.wav"]),
+    ],
+)
+def test_patterns_are_of_the_path(tmp_path: Path, pattern: str, expected: list[bytes]) -> None:
+    make(tmp_path, "a.wav", "2024/b.wav", "2024/c.flac")
+    assert found(tmp_path, pattern=pattern) == expected
+
+
+def test_odd_names_keep_their_bytes(tmp_path: Path) -> None:
+    names = [b"caf\xe9.wav", b"line\nbreak.wav", "emoji \N{SPEAKER}.wav".encode(), b"-dash.wav", b" .wav", b"%s\\.wav"]
+    make(tmp_path, *names)
+    assert sorted(found(tmp_path)) == sorted(names)
+
+
+def test_loops_of_links_end(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "b/c.wav")
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "b" / "self").symlink_to(tmp_path / "b")
+    assert found(tmp_path) == [b"a.wav", b"b/c.wav"]
+
+
+def test_linked_folders_and_files_are_followed_once(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "x.wav")
+    make(tmp_path / "audio", "a.wav")
+    (tmp_path / "audio" / "one").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "audio" / "two").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "audio" / "link.wav").symlink_to(tmp_path / "elsewhere" / "x.wav")
+    assert found(tmp_path / "audio") == [b"a.wav", b"link.wav", b"one/x.wav"]
+
+
+def test_a_link_to_nowhere_is_a_file_to_be_refused_later(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav")
+    (tmp_path / "lost.wav").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "lost.txt").symlink_to(tmp_path / "gone")
+    assert found(tmp_path) == [b"a.wav", b"loop.wav", b"lost.wav"]
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "folder.wav/a.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert found(tmp_path) == [b"folder.wav/a.wav"]
+
+
+def test_a_folder_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "closed/b.wav", "open/c.wav")
+    (tmp_path / "closed").chmod(0)
+    unreadable: list[str] = []
+    with ordinary_user():
+        files = list(find_files(str(tmp_path), ScanSettings(), on_unreadable=unreadable.append))
+    (tmp_path / "closed").chmod(0o700)
+    assert [file.path_bytes for file in files] == [b"a.wav", b"open/c.wav"]
+    assert unreadable == ["closed"]
+
+
+def test_the_folder_itself_must_be_there_and_open(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav")
+    for name in ("none", "a.wav"):
+        with pytest.raises(ScanError, match="There is no folder"):
+            found(tmp_path / name)
+    (tmp_path / "closed").mkdir(mode=0)
+    with ordinary_user(), pytest.raises(ScanError, match="No permission to list"):
+        found(tmp_path / "closed")

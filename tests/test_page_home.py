@@ -1,0 +1,93 @@
+"""Home: empty, working and failing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.records import ScanSettings
+from core.scan import prepare_audit, run_audit
+
+HOME = str(Path(__file__).parents[1] / "Home.py")
+
+
+def _words(app: AppTest) -> str:
+    parts = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.text, *app.success]
+    return "\n".join(str(part.value) for part in parts)
+
+
+@pytest.fixture()
+def home(tiny_detector, store_url) -> AppTest:
+    return AppTest.from_file(HOME, default_timeout=60)
+
+
+def test_empty_state_says_what_to_do(home: AppTest) -> None:
+    home.run()
+    assert not home.exception
+    assert home.title[0].value == "Check one recording"
+    words = _words(home)
+    assert "Nothing chosen yet" in words
+    assert "No audits yet" in words
+    assert "tiny" in words
+
+
+def _choose_sample(home: AppTest, name: str) -> AppTest:
+    home.run()
+    home.button_group(key="source").set_value("A sample").run()
+    box = home.selectbox(key="sample")
+    return box.set_value(next(option for option in box.options if name in option)).run()
+
+
+def test_a_sample_is_judged_with_its_evidence(home: AppTest, tiny_detector) -> None:
+    _choose_sample(home, "flite_slt_invoice")
+    assert not home.exception
+    metrics = {metric.label: metric.value for metric in home.metric}
+    assert float(metrics["Spoof score (nats)"]) == pytest.approx(0.14, abs=0.2)
+    assert metrics["Judged"] == "4.1 s"
+    assert metrics["Segments"] == "2"
+    words = _words(home)
+    assert "Inconclusive" in words or "Bona fide" in words or "Spoof" in words
+    assert tiny_detector.hash[:12] in words
+    assert len(home.get("plotly_chart")) == 1
+    assert len(home.get("download_button")) == 2
+
+
+def test_each_channel_of_a_call_has_its_own_verdict(home: AppTest) -> None:
+    _choose_sample(home, "call_two-sided")
+    home.toggle(key="each").set_value(True).run()
+    assert not home.exception
+    assert [tab.label.split(":")[0] for tab in home.tabs] == ["Channel 1", "Channel 2"]
+
+
+def test_a_refused_file_says_why(home: AppTest) -> None:
+    _choose_sample(home, "refused")
+    assert not home.exception
+    words = _words(home)
+    assert "Refused" in words
+    assert "Not a recording that can be decoded" in words
+    assert not home.metric
+
+
+def test_without_a_detector_it_says_so_in_plain_words(home: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARWITNESS_DETECTOR", "gone")
+    home.run()
+    assert not home.exception
+    assert any("No detector is called" in error.value for error in home.error)
+
+
+def test_an_unwritable_store_is_told_and_the_check_still_works(home: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARWITNESS_DB", "sqlite:////proc/none/test.db")
+    home.run()
+    assert not home.exception
+    assert any("cannot be opened" in error.value for error in home.error)
+    assert "Nothing chosen yet" in _words(home)
+
+
+def test_recent_audits_are_listed(home: AppTest, store, tiny_detector, tmp_path: Path, write_recordings) -> None:
+    write_recordings(tmp_path / "calls", 3)
+    run_audit(store, prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings()))
+    home.run()
+    assert not home.exception
+    assert str(tmp_path / "calls") in _words(home)

@@ -1,0 +1,81 @@
+"""core.protocols: ASVspoof lines as they are, and words for lines that are not."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from core.errors import ProtocolError
+from core.protocols import Trial, read_protocol, utterance_of
+
+LINES = "LA_0069 LA_D_1047731 - - bonafide\nLA_0071 LA_D_1340209 - A04 spoof\n\nPA_0079 PA_T_0005401 aaa AB spoof\n"
+
+
+def write(folder: Path, text: str, name: str = "protocol.txt") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_trials_by_hand(tmp_path: Path) -> None:
+    trials = read_protocol(write(tmp_path, LINES))
+    assert list(trials) == ["LA_D_1047731", "LA_D_1340209", "PA_T_0005401"]
+    assert trials["LA_D_1047731"] == Trial(
+        speaker="LA_0069", utterance="LA_D_1047731", environment=None, attack=None, label="bona fide"
+    )
+    assert trials["LA_D_1340209"] == Trial(
+        speaker="LA_0071", utterance="LA_D_1340209", environment=None, attack="A04", label="spoof"
+    )
+    assert (trials["PA_T_0005401"].environment, trials["PA_T_0005401"].attack) == ("aaa", "AB")
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\n"])
+def test_line_ends_and_tabs_do_not_matter(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "p.txt"
+    path.write_bytes(LINES.replace("\n", ending).replace(" ", "\t").encode())
+    assert read_protocol(path) == read_protocol(write(tmp_path, LINES))
+
+
+def test_gzipped(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt.gz"
+    path.write_bytes(gzip.compress(LINES.encode()))
+    assert read_protocol(path) == read_protocol(write(tmp_path, LINES))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b - - bonafide\na c - -\n", r"line 2: expected 5 columns .* found 4"),
+        ("a b - - bonafide extra\n", r"line 1: .* found 6"),
+        ("\na b - - genuine\n", r"line 2: the key is 'genuine'; expected bonafide or spoof"),
+        ("a b - - spoof\nc b - A01 spoof\n", r"line 2: b occurs twice"),
+        ("", "holds no trials"),
+        ("\n \n", "holds no trials"),
+    ],
+)
+def test_other_lines_are_refused_with_their_number(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ProtocolError, match=message):
+        read_protocol(write(tmp_path, text))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError, match="is not there"):
+        read_protocol(tmp_path / "none.txt")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 b - - spoof\n")
+    whole = gzip.compress(os.urandom(2_000).hex().encode())
+    (tmp_path / "short.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "plain.gz").write_text(LINES)
+    (tmp_path / "broken.gz").write_bytes(whole[:10] + b"\xff" * 40 + whole[50:])
+    for name in ("latin.txt", "short.gz", "plain.gz", "broken.gz", ""):
+        with pytest.raises(ProtocolError, match="could not be read"):
+            read_protocol(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("path", "utterance"), [("a/LA_E_1.flac", "LA_E_1"), ("LA_E_1", "LA_E_1"), ("a.b/LA.E.1.wav", "LA.E.1"), ("a/.wav", ".wav")]
+)
+def test_the_utterance_is_the_name_without_its_ending(path: str, utterance: str) -> None:
+    assert utterance_of(path) == utterance
