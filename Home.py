@@ -26,7 +26,7 @@ with telling_failures():
                 icon=":material/arrow_upward:",
             )
         else:
-            record = resources.scorer(detector).score_file(chosen.path, channels=chosen.channels)
+            record = resources.scored(chosen.path, detector, chosen.channels)
             show_detections(chosen.path, chosen.name, record.sha256, record.info, record.detections, detector, key="home")
 
 st.divider()

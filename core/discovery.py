@@ -29,8 +29,11 @@ def find_files(folder: str, settings: ScanSettings, *, on_unreadable: Callable[[
     root = os.fsencode(folder)
     if not os.path.isdir(root):
         raise ScanError(f"There is no folder {folder}. Check the path, or choose another.")
-    if not os.access(root, os.R_OK | os.X_OK):
-        raise ScanError(f"No permission to list {folder}. Change its permissions, or choose another folder.")
+    try:
+        os.stat(os.path.join(root, b"."))  # the right to enter
+        os.scandir(root).close()  # the right to list
+    except OSError as error:
+        raise ScanError(f"No permission to list {folder} ({error.strerror}). Change its permissions, or choose another.") from None
     yield from _walk(root, b"", settings, set(), on_unreadable or (lambda _: None))
 
 

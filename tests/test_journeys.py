@@ -61,21 +61,21 @@ class Server:
         self.process.wait()
 
 
-@pytest.fixture()
+@pytest.fixture
 def environment(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("EARWITNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("EARWITNESS_ROOTS", f"{tmp_path}{os.pathsep}{SAMPLES_FOLDER}")
     return dict(os.environ)
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(environment: dict[str, str]) -> Iterator[Server]:
     running = Server(environment)
     yield running
     running.kill()
 
 
-@pytest.fixture()
+@pytest.fixture
 def page(tmp_path: Path):
     if CHROMIUM is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
@@ -117,12 +117,11 @@ def test_check_one_recording(server: Server, page, tmp_path: Path) -> None:
     page.locator("audio").wait_for()
     page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
     assert page.evaluate("document.querySelector('audio').readyState > 0 || document.querySelector('audio').src.length > 0")
+    _picture(page, "check-one-recording", tmp_path)
     with page.expect_download() as download:
         page.get_by_text("The file and its measurements").click()
         page.get_by_role("button", name="Download all of it (JSON)").click()
     assert '"verdict"' in Path(download.value.path()).read_text()
-    page.get_by_text("The file and its measurements").click()
-    _picture(page, "check-one-recording", tmp_path)
 
 
 def test_audit_a_folder_review_three_export(server: Server, page, tmp_path: Path) -> None:
@@ -141,6 +140,7 @@ def test_audit_a_folder_review_three_export(server: Server, page, tmp_path: Path
         form.get_by_label("Note").fill(f"=note {number}")
         if number == 2:
             page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
+            page.mouse.wheel(0, -5_000)
             _picture(page, "batch-audit", tmp_path)
         form.get_by_role("button", name="Save the review").click()
         page.get_by_text(f"1 recording(s) reviewed as {verdict}").wait_for()
@@ -197,6 +197,6 @@ def test_hostile_names_stay_text(server: Server, page, tmp_path: Path, write_rec
     page.wait_for_timeout(1_500)
     _select_row(page, 0)
     page.get_by_role("paragraph").filter(has_text="Spoof score (nats)").wait_for()
-    assert page.get_by_text("<img src=x onerror").first.is_visible()
+    page.locator("[data-testid=stText]").filter(has_text="<img src=x onerror").first.wait_for()
     assert page.title() != "owned"
     assert page.locator("img[src=x]").count() == 0

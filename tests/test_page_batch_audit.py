@@ -19,13 +19,13 @@ def _words(app: AppTest) -> str:
     return "\n".join(str(part.value) for part in parts)
 
 
-@pytest.fixture()
+@pytest.fixture
 def page(tiny_detector, store_url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("EARWITNESS_ROOTS", str(tmp_path))
     return AppTest.from_file(HOME, default_timeout=60).switch_page("pages/1_Batch_audit.py")
 
 
-@pytest.fixture()
+@pytest.fixture
 def finished(page: AppTest, store, tiny_detector, tmp_path: Path, write_recordings) -> AppTest:
     """The page, opened on an audit of 6 recordings in two folders and one broken file."""
     write_recordings(tmp_path / "calls" / "a", 4)

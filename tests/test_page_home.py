@@ -18,7 +18,7 @@ def _words(app: AppTest) -> str:
     return "\n".join(str(part.value) for part in parts)
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tiny_detector, store_url) -> AppTest:
     return AppTest.from_file(HOME, default_timeout=60)
 

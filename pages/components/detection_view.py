@@ -100,12 +100,10 @@ def _show_file(
 ) -> None:
     with st.expander("The file and its measurements"):
         st.text(file_words(name, sha256, info, detections, detector))
-        columns = st.columns(2)
-        report = recording_json(name, sha256, info, detections, detector)
-        columns[0].download_button("Download all of it (JSON)", report, "earwitness.json", "application/json", key=f"{key}-json")
-        columns[1].download_button(
-            "Download the segments (CSV)", segments_csv(detections), "segments.csv", "text/csv", key=f"{key}-csv"
-        )
+        report, table = recording_json(name, sha256, info, detections, detector), segments_csv(detections)
+        left, right = st.columns(2)
+        left.download_button("Download all of it (JSON)", report, "earwitness.json", key=f"{key}-json", on_click="ignore")
+        right.download_button("Download the segments (CSV)", table, "segments.csv", key=f"{key}-csv", on_click="ignore")
 
 
 def show_figures(detector: Detector) -> None:

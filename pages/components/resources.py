@@ -6,9 +6,12 @@ import os
 
 import streamlit as st
 
+from core.audio import sha256_of
 from core.checkpoints import Detector, detector_named, find_detectors
 from core.detect import Scorer
+from core.errors import AudioRefusal
 from core.preview import RecordingPreview, playable_wav, preview_recording
+from core.records import ScoredRecording
 from core.schema import default_url
 from core.store import Store
 
@@ -60,13 +63,28 @@ def _scorer(folder: str, detector_hash: str) -> Scorer:
     return Scorer(detector_named(folder), num_threads=len(os.sched_getaffinity(0)))
 
 
+def scored(path: str, detector: Detector, channels: str) -> ScoredRecording:
+    """What a detector says of a file, computed once per content."""
+    try:
+        sha256 = sha256_of(path)
+    except AudioRefusal:
+        return scorer(detector).score_file(path, channels=channels)
+    return _scored(sha256, detector.hash, channels, path, detector)
+
+
+# A leading underscore keeps an argument out of the key: uploads have a new path on every rerun, content does not.
+@st.cache_data(max_entries=64, show_spinner="Listening ...")
+def _scored(sha256: str, detector_hash: str, channels: str, _path: str, _detector: Detector) -> ScoredRecording:
+    return scorer(_detector).score_file(_path, channels=channels)
+
+
 @st.cache_data(max_entries=32, show_spinner="Drawing the recording ...")
-def preview(path: str, sha256: str, channel: str) -> RecordingPreview:
+def preview(_path: str, sha256: str, channel: str) -> RecordingPreview:
     """Envelope and spectrogram of one channel, by content."""
-    return preview_recording(path, channel=channel)
+    return preview_recording(_path, channel=channel)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def playable(path: str, sha256: str, channel: str) -> bytes:
+def playable(_path: str, sha256: str, channel: str) -> bytes:
     """A WAV of one channel that every browser plays, by content."""
-    return playable_wav(path, channel=channel)
+    return playable_wav(_path, channel=channel)

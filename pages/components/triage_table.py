@@ -73,7 +73,7 @@ def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple
                 min_value=0, max_value=100, format="%.0f %%", help="Of spoof, at equal prior; shown within 1 to 99 %."
             ),
             "Length (s)": st.column_config.NumberColumn(format="%.1f"),
-            "Path": st.column_config.TextColumn(width="large"),
+            "Path": st.column_config.TextColumn(width="medium"),
         },
         alt="Files of the audit with their verdicts and scores",
     )
