@@ -87,6 +87,49 @@ def tiny_detector(detectors_folder: Path, _cache: Path, monkeypatch: pytest.Monk
     return detector_named()
 
 
+@pytest.fixture(scope="session")
+def _lively_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from core.calibration import Calibration, Thresholds
+    from core.checkpoints import DetectorManifest, save_detector
+    from core.features import FeatureConfig, build_front_end
+    from core.models import build_model
+
+    torch.manual_seed(0)
+    model = build_model("vgg27")
+    with torch.no_grad():  # statistics of speech in the normalisation: otherwise the depth levels all differences
+        model.train()
+        for module in model:
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None
+        model(
+            build_front_end(FeatureConfig())(torch.stack([torch.from_numpy(_speech_like(4.0, 100 + seed)) for seed in range(16)]))
+        )
+    manifest = DetectorManifest(
+        name="lively",
+        summary="Random weights that tell recordings apart, for tests.",
+        model="vgg27",
+        features=FeatureConfig(),
+        aggregate="mean",
+        calibration=Calibration(slope=5.0, offset=-5.4),
+        thresholds=Thresholds(lower=-1.0, upper=1.0),
+        provenance={"recipe": "none"},
+    )
+    folder = tmp_path_factory.mktemp("lively")
+    save_detector(folder / "lively", model.eval(), manifest)
+    return folder
+
+
+@pytest.fixture
+def lively_detector(_lively_folder: Path, _cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """As `tiny_detector`, for tests of scores: they differ by about 2 nats between recordings (`tiny`: 0.001)."""
+    from core.checkpoints import detector_named
+
+    monkeypatch.setenv("EARWITNESS_DETECTORS", str(_lively_folder))
+    monkeypatch.setenv("EARWITNESS_DETECTOR", "lively")
+    monkeypatch.setenv("EARWITNESS_CACHE", str(_cache))
+    return detector_named()
+
+
 @pytest.fixture
 def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of a fresh SQLite store, the default one of this test and its child processes."""

@@ -291,7 +291,7 @@ def test_duplicates_point_to_the_first_of_their_content(store: Store, audit_id: 
         scored=[(ids["a.wav"], scored("a.wav", 2.0, content="same")), (ids["d.wav"], scored("d.wav", 0.0))],
         reused=[(ids["b.wav"], sha256("same"))],
     )
-    ledger.record_results(scored=[], reused=[(ids["c.wav"], sha256("same"))])
+    ledger.record_results(scored=[], reused=[(ids[name], sha256("same")) for name in ("b.wav", "c.wav")])
     with store.reading() as connection:
         found = dict(connection.execute(sa.select(entries.c.path, entries.c.duplicate_of)).all())
     assert found == {"a.wav": None, "b.wav": ids["a.wav"], "c.wav": ids["a.wav"], "d.wav": None}

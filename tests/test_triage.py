@@ -264,7 +264,7 @@ def test_detail_keeps_quality_warnings_and_skipped_windows(store: Store) -> None
 def test_detail_of_each_channel_is_apart_from_the_mixdown_and_other_detectors(store: Store) -> None:
     each = scored("a.wav", *(float(i) for i in range(10)), None, channels="each")
     make_audit(store, [scored("a.wav", 9.0)])
-    make_audit(store, [scored("a.wav", 8.0)], detector=make_detector("other", "cd" * 32))
+    make_audit(store, [scored("a.wav", 8.0, 7.0, channels="each")], channels="each", detector=make_detector("other", "cd" * 32))
     _, ids = make_audit(store, [each], channels="each")
     detections = entry_detail(store, ids["a.wav"]).detections
     assert [detection.channel for detection in detections] == [str(i) for i in range(1, 12)]
@@ -328,6 +328,7 @@ def test_histogram_by_hand(store: Store) -> None:
 
 def test_histogram_spans_what_there_is(store: Store) -> None:
     audit_id, _ = make_audit(store, [scored("a.wav", -0.75), scored("b.wav", 0.75)])
+    make_audit(store, [scored("c.wav", 0.25)])
     assert [(b.low, b.high, b.num) for b in score_histogram(store, audit_id)] == [
         (-1.0, -0.5, 1),
         (-0.5, 0.0, 0),
@@ -353,6 +354,8 @@ def test_folder_shares(store: Store, audit: tuple[int, dict[str, int]]) -> None:
     assert found[2] == expected[2]
     assert set(found[3:]) == {share(".", 0, 0, 0, 1), share("Calls", 0, 0, 1, 0)}
     assert folder_shares(store, audit[0], limit=1) == found[:1]
+    audit_id, _ = make_audit(store, [], pending=["a/b.wav"])
+    assert folder_shares(store, audit_id) == ()
 
 
 def test_folders_hold_files_or_folders(store: Store, audit: tuple[int, dict[str, int]]) -> None:

@@ -28,7 +28,8 @@ def augment_samples(samples: torch.Tensor, generator: torch.Generator) -> torch.
     frequency_hz = torch.linspace(0, SAMPLE_RATE_HZ / 2, spectrum.shape[-1], device=samples.device)
     spectrum = spectrum * _equaliser(frequency_hz, draw) * _band_limit(frequency_hz, draw)
     in_room = draw.chance(0.3).flatten()
-    spectrum[in_room] *= torch.fft.rfft(_rooms(draw)[in_room], n=length)
+    if in_room.any():  # MKL refuses an empty batch
+        spectrum[in_room] *= torch.fft.rfft(_rooms(draw)[in_room], n=length)
     samples = torch.fft.irfft(spectrum + _noise(spectrum, draw), n=length)
     peak = samples.abs().amax(dim=-1, keepdim=True).clamp_min(1e-6)
     gain = torch.where(draw.chance(0.1), draw.uniform(1.0, 3.0), draw.uniform(0.05, 1.0)) / peak

@@ -51,7 +51,7 @@ def figures_of(name: str, scores: np.ndarray, split: LabelledSplit) -> tuple[Fig
         _figure(name, "EER", _eer, scores, split, everything),
         _figure(name, "balanced accuracy at 0", balanced_accuracy, scores, split, everything),
         _figure(name, "Cllr (bits)", log_likelihood_ratio_cost, scores, split, everything),
-        _within_sources(name, scores, split),
+        *_within_sources(name, scores, split),
     ]
     known = np.array(split.known_systems)
     for label, chosen in (("known systems", spoof & known), ("unknown systems", spoof & ~known)):
@@ -89,15 +89,17 @@ def _figure(
     return _as_figure(split_name, name, interval, spoof)
 
 
-def _within_sources(name: str, scores: np.ndarray, split: LabelledSplit) -> Figure:
-    """Mean of the EERs inside each source that has both labels, with a bootstrap over sources."""
+def _within_sources(name: str, scores: np.ndarray, split: LabelledSplit) -> Iterator[Figure]:
+    """Mean of the EERs inside each source that has both labels, with a bootstrap over sources; nothing where none has."""
     groups, spoof = np.array(split.groups), split.is_spoof
     both = sorted({g for g, s in zip(groups, spoof) if s} & {g for g, s in zip(groups, spoof) if not s})
+    if not both:
+        return
     values = np.array([_eer(scores[groups == group], spoof[groups == group]) for group in both])
     means = np.random.default_rng(0).choice(values, size=(1_000, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     interval = Interval(value=float(values.mean()), low=float(low), high=float(high))
-    return _as_figure(name, f"EER, mean within {len(both)} sources", interval, spoof[np.isin(groups, both)])
+    yield _as_figure(name, f"EER, mean within {len(both)} sources", interval, spoof[np.isin(groups, both)])
 
 
 def _masks(groups: tuple[str, ...], spoof: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from core.errors import CoreError
@@ -57,25 +58,16 @@ def train(
         # All randomness follows from seed and epoch, so that a resumed run equals an uninterrupted one.
         rng = np.random.default_rng([seed, epoch])
         generator = torch.Generator(device).manual_seed(seed * 10_007 + epoch)
-        order = torch.multinomial(
-            weights,
-            steps_per_epoch * recipe.batch_size,
-            replacement=True,
-            generator=torch.Generator().manual_seed(seed * 7_919 + epoch),
-        )
+        drawing = torch.Generator().manual_seed(seed * 7_919 + epoch)
+        order = torch.multinomial(weights, steps_per_epoch * recipe.batch_size, replacement=True, generator=drawing)
         model.train()
         losses = []
         for chosen in order.split(recipe.batch_size):
             samples = torch.stack([random_crop(train_split.samples[i], rng) for i in chosen.tolist()]).to(device)
-            with torch.no_grad():
-                num_augmented = int(recipe.augment_share * len(samples))
-                samples[:num_augmented] = augment_samples(samples[:num_augmented], generator)
-                image = mask_image(front_end(samples), generator).contiguous(memory_format=torch.channels_last)
+            image = _augmented_image(samples, front_end, recipe, generator)
             with torch.autocast(device, dtype=torch.bfloat16):
-                logits = model(image)
-            loss = torch.nn.functional.cross_entropy(
-                logits.float(), labels[chosen].to(device), label_smoothing=recipe.label_smoothing
-            )
+                logits = model(image).float()
+            loss = cross_entropy(logits, labels[chosen].to(device), label_smoothing=recipe.label_smoothing)
             if not torch.isfinite(loss):
                 raise CoreError(f"the loss became {loss.item()} in epoch {epoch + 1}; lower the learning rate and start a new run")
             optimizer.zero_grad(set_to_none=True)
@@ -86,13 +78,7 @@ def train(
             average.update_parameters(model)
             losses.append(loss.item())
         dev_eer, _ = equal_error_rate(score_split(average.module, front_end, dev_split), dev_split.is_spoof)
-        record = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "dev_eer": dev_eer, "seconds": time.monotonic() - started}
-        with open(run / "log.jsonl", "a") as log:
-            log.write(json.dumps(record) + "\n")
-        print(
-            f"epoch {epoch + 1}/{recipe.num_epochs}: loss {record['loss']:.4f}, dev EER {100 * dev_eer:.2f} %, {record['seconds']:.0f} s",
-            flush=True,
-        )
+        _log(run, epoch=epoch + 1, loss=float(np.mean(losses)), dev_eer=dev_eer, seconds=time.monotonic() - started)
         _save(run / "checkpoint.pt", state, recipe, seed, epoch + 1)
     return run / "checkpoint.pt"
 
@@ -113,6 +99,20 @@ def load_trained(run: Path, recipe: Recipe) -> tuple[torch.nn.Module, int]:
         raise CoreError(f"{path} was trained by recipe {checkpoint['recipe']!r}, not {recipe.name!r}.")
     average.load_state_dict(checkpoint["average"])
     return average.module.eval(), checkpoint["epoch"]
+
+
+@torch.no_grad()
+def _augmented_image(samples: torch.Tensor, front_end: torch.nn.Module, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Images `[batch, 1, 224, 224]` of samples `[batch, 64000]`, the first `augment_share` through a random channel."""
+    if num_augmented := int(recipe.augment_share * len(samples)):
+        samples[:num_augmented] = augment_samples(samples[:num_augmented], generator)
+    return mask_image(front_end(samples), generator).contiguous(memory_format=torch.channels_last)
+
+
+def _log(run: Path, *, epoch: int, loss: float, dev_eer: float, seconds: float) -> None:
+    with open(run / "log.jsonl", "a", encoding="utf-8") as log:
+        log.write(json.dumps({"epoch": epoch, "loss": loss, "dev_eer": dev_eer, "seconds": seconds}) + "\n")
+    print(f"epoch {epoch}: loss {loss:.4f}, dev EER {dev_eer:.2%}, {seconds:.0f} s", flush=True)
 
 
 def _restore(path: Path, state: dict, recipe: Recipe, seed: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import math
 import platform
 import subprocess
 import tempfile
@@ -188,6 +187,5 @@ def _table(figures: list[Figure] | tuple[Figure, ...]) -> str:
     lines = ["| figure | value | 95 % interval | bona fide | spoof |", "| --- | --- | --- | --- | --- |"]
     for figure in figures:
         cells = [f"{value:.3f}" if "bits" in figure.name else f"{value:.1%}" for value in (figure.value, figure.low, figure.high)]
-        cells = ["-" if math.isnan(figure.value) else cell for cell in cells]
         lines.append(f"| {figure.name} | {cells[0]} | {cells[1]} to {cells[2]} | {figure.num_bona_fide} | {figure.num_spoof} |")
     return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""The documents name only commands, options, pages, files and settings that exist, and the README's figures are measured ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.checkpoints import SHIPPED_DETECTORS, load_detector
+from core.commands import build_parser as core_parser
+from core.schema import SCHEMA_VERSION
+from training.__main__ import build_parser as training_parser
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "data").rglob("README.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARSERS = {"core": core_parser(), "training": training_parser()}
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def _code_lines(text: str) -> list[str]:
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_options_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for package, command in re.findall(r"python -m (core|training)(?: ([a-z][a-z-]*))?", text):
+        assert not command or command in _subparsers(PARSERS[package]), f"python -m {package} {command}"
+    for line in _code_lines(text):
+        found = re.search(r"python -m (core|training) ([a-z-]+)(.*)", line)
+        if found:
+            package, command, rest = found.groups()
+            options = {option for action in _subparsers(PARSERS[package])[command]._actions for option in action.option_strings}
+            for option in re.findall(r"(?<!\S)--[a-z-]+", rest):
+                assert option in options, f"{line}: {option}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_linked_files_exist(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_every_command_is_documented() -> None:
+    everything = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    for package, parser in PARSERS.items():
+        for command in _subparsers(parser):
+            assert re.search(rf"python -m {package} {command}\b|`{command}`", everything), f"python -m {package} {command}"
+
+
+def test_every_module_of_core_is_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for module in (ROOT / "core").glob("[a-z]*.py"):
+        assert f"`{module.stem}`" in text, module.stem
+    assert f"Schema version {SCHEMA_VERSION}." in text
+
+
+def test_every_setting_is_documented_and_used() -> None:
+    named = set(re.findall(r"EARWITNESS_[A-Z_]+", README))
+    sources = [path for folder in ("core", "training", "pages", "tests") for path in (ROOT / folder).rglob("*.py")]
+    used = set(re.findall(r"EARWITNESS_[A-Z_]+", "\n".join(path.read_text(encoding="utf-8") for path in sources)))
+    assert named | {"EARWITNESS_PICTURES", "EARWITNESS_TEST_DB"} == used
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"(?:`|^)make ([a-z]+)", README, flags=re.MULTILINE)
+    assert {"run", "test", "benchmark"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_pages_named_in_the_readme_exist() -> None:
+    titles = {re.sub(r"^\d+_", "", page.stem).replace("_", " ") for page in (ROOT / "pages").glob("*.py")}
+    for name in re.findall(r"page \*\*([^*]+)\*\*", README):
+        assert name in titles
+
+
+def test_the_figures_in_the_readme_are_the_detectors() -> None:
+    detector = load_detector(SHIPPED_DETECTORS / "vgg27-spectrogram")
+    figures = {(figure.split, figure.name): figure for figure in detector.manifest.figures}
+    for name, value, low, high in re.findall(r"\| ([^|]+?) \| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|", README):
+        figure = figures["test", name]
+        assert (value, low, high) == tuple(f"{100 * x:.1f}" for x in (figure.value, figure.low, figure.high))
+    assert len(re.findall(r"\| ([^|]+?) \| ([\d.]+) % \|", README)) >= 4
+    assert detector.hash[:12] in detector.card
+    assert json.loads((detector.folder / "detector.json").read_text())["provenance"]["data"]["train"]
+
+
+def _readme_commands() -> list[str]:
+    return [line for line in _code_lines(README) if line.startswith("python -m core")]
+
+
+@pytest.mark.parametrize("command", _readme_commands())
+def test_readme_commands_run(command: str, tmp_path: Path, store_url: str) -> None:
+    """As written, but with their output in a scratch folder."""
+    words = shlex.split(command)
+    assert len(_readme_commands()) == 4
+    words = [str(tmp_path / word) if word in ("scores.csv", "pictures") else word for word in words]
+    run = subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout or (tmp_path / "scores.csv").stat().st_size > 500
