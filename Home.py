@@ -12,7 +12,7 @@ from pages.components.recording_input import choose_recording
 
 open_page(
     "Check one recording",
-    icon=":material/hearing:",
+    icon="👂",
     lead="Drop a recording, speak one, or try a sample. You get a verdict, how sure it is, and where in the recording it lies.",
 )
 

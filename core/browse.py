@@ -26,17 +26,34 @@ def check_folder(text: str) -> Path:
     Raises:
         ScanError: it is not a folder, or lies outside the allowed roots.
     """
+    path = _within_roots(text)
+    if not path.is_dir():
+        raise ScanError(f"{path} is not a folder." if path.exists() else f"There is no folder {path}.")
+    return path
+
+
+def check_file(text: str) -> Path:
+    """The file that a typed path means, resolved.
+
+    Raises:
+        ScanError: it is not a file, or lies outside the allowed roots.
+    """
+    path = _within_roots(text)
+    if not path.is_file():
+        raise ScanError(f"There is no file {path}.")
+    return path
+
+
+def _within_roots(text: str) -> Path:
     if not text.strip() or "\0" in text:
-        raise ScanError("Type the path of a folder, or choose one below.")
-    path = _resolved(text.strip())
+        raise ScanError("Type a path, or choose one below.")
+    path = Path(text.strip()).expanduser().resolve()
     roots = allowed_roots()
     if not any(path.is_relative_to(root) for root in roots):
         allowed = ", ".join(map(str, roots)) or "none"
         raise ScanError(
             f"{path} is outside the folders that this dashboard may show ({allowed}). Set EARWITNESS_ROOTS to allow it."
         )
-    if not path.is_dir():
-        raise ScanError(f"{path} is not a folder." if path.exists() else f"There is no folder {path}.")
     return path
 
 

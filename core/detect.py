@@ -39,7 +39,7 @@ class Scorer:
     """
 
     def __init__(self, detector: Detector, *, backend: Literal["onnx", "torch"] = "onnx", num_threads: int = 1) -> None:
-        self.detector = detector
+        self.detector, self.num_threads = detector, num_threads
         self.front_end = build_front_end(detector.manifest.features)
         if backend == "onnx":
             session = open_session(detector, num_threads=num_threads)

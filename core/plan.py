@@ -77,7 +77,7 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
 
 
 def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float:
-    """Time to score all of `durations` on this machine's cores, from scoring a few of them on one."""
+    """Time to score all of `durations` on this machine's cores, from scoring a few of them on the scorer's."""
     timed = sorted(durations, key=durations.get)[:: max(1, len(durations) // 8)][:8]
     timed = [path for path in timed if durations[path] <= 60] or timed[:1]
     list(scorer.score_files(timed[:1]))  # the first call of a session is slower
@@ -88,4 +88,4 @@ def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float:
     window_s = WINDOW_SAMPLES / SAMPLE_RATE_HZ
     cost = sum(max(window_s, durations[path]) for path in timed)
     total = sum(max(window_s, duration_s) for duration_s in durations.values())
-    return elapsed_s / cost * total / len(os.sched_getaffinity(0))
+    return elapsed_s / cost * total * scorer.num_threads / len(os.sched_getaffinity(0))

@@ -9,11 +9,11 @@ from core.figures import folder_share_figure, score_histogram_figure
 from core.store import Store
 from core.triage import folder_shares, score_histogram
 from pages.components import resources
-from pages.components.audit_progress import show_progress, show_recent_audits
-from pages.components.entry_view import show_entry
+from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
+from pages.components.entry_view import opened_entry, show_entry
 from pages.components.export_buttons import show_exports
 from pages.components.frame import open_page, telling_failures
-from pages.components.links import linked_entry, linked_id
+from pages.components.links import linked_id
 from pages.components.new_audit import show_new_audit
 from pages.components.review_form import show_review_form
 from pages.components.triage_table import choose_filter, show_table
@@ -36,29 +36,33 @@ def show_audit(store: Store, audit_id: int) -> None:
     if not audit.num_done:
         st.info("The first results appear here as soon as they are in.")
         return
-    detector = detector_named(audit.detector_hash)
+    detector = None
+    with telling_failures():  # without it the scores stand, their thresholds and pictures do not
+        detector = detector_named(audit.detector_hash)
     table, charts = st.tabs(["Triage", "Charts"])
     with charts:
         left, right = st.columns(2)
-        left.plotly_chart(score_histogram_figure(score_histogram(store, audit_id), detector.manifest.thresholds), key="histogram")
+        if detector:
+            left.plotly_chart(score_histogram_figure(score_histogram(store, audit_id), detector.manifest.thresholds), key="histogram")
         right.plotly_chart(folder_share_figure(folder_shares(store, audit_id)), key="folders")
     with table:
         chosen = choose_filter(store, audit_id)
+        show_newer_button(audit)
         selected, num_matching = show_table(store, audit_id, chosen)
         if saved := st.session_state.pop("review-saved", None):
             st.success(saved)
-        entry_id = linked_entry(selected)
-        if selected:
-            show_review_form(store, audit_id, selected, chosen, num_matching)
-        if entry_id is not None:
-            show_entry(store, entry_id, detector)
+        opened = opened_entry(store, audit_id, selected)
+        if selected or opened:
+            show_review_form(store, audit_id, selected or (opened.row,), chosen, num_matching)
+        if opened and detector:
+            show_entry(opened, detector)
         st.subheader("Export")
         show_exports(store, audit_id, chosen, num_matching)
 
 
 open_page(
     "Batch audit",
-    icon=":material/folder_open:",
+    icon="🗂️",
     lead="Score every recording of a folder, sort them by risk, listen, decide, export. An audit goes on when this tab is closed.",
 )
 with telling_failures():

@@ -12,8 +12,9 @@ import pytest
 import soundfile
 import torch
 
-from core.audio import SAMPLE_RATE_HZ, AudioReader, StreamResampler, _resampling, load, probe, sha256_of
+from core.audio import AudioReader, load, probe, sha256_of
 from core.errors import AudioRefusal
+from core.resample import SAMPLE_RATE_HZ, StreamResampler, _resampling
 
 LOST_SYNC = Path(__file__).parents[2] / "shared" / "fixtures" / "flac_lost_sync"
 

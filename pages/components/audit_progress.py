@@ -46,7 +46,8 @@ def show_recent_audits(store: Store, *, limit: int = 8) -> None:
 
 def show_progress(store: Store, audit_id: int) -> None:
     """One audit's counts, rate and controls, live while it runs; redraws the page when it ends."""
-    is_live = store.audit(audit_id).status in _LIVE
+    before = store.audit(audit_id)
+    is_live, has_results = before.status in _LIVE, before.num_done > 0
 
     @st.fragment(run_every=REFRESH_S if is_live else None)
     def progress() -> None:
@@ -55,10 +56,16 @@ def show_progress(store: Store, audit_id: int) -> None:
             _show_bar(audit)
             _show_counts(audit)
             _show_controls(store, audit)
-            if is_live != (audit.status in _LIVE):
+            if is_live != (audit.status in _LIVE) or has_results != (audit.num_done > 0):
                 st.rerun()
 
     progress()
+
+
+def show_newer_button(audit: Audit) -> None:
+    """While the audit runs: a button that redraws the page; the table does not move by itself."""
+    if audit.status in _LIVE:
+        st.button("Show what came in since", icon=":material/refresh:", help="The table stands still while rows are selected.")
 
 
 def _show_line(audit: Audit) -> None:

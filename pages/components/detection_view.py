@@ -23,7 +23,7 @@ _STYLE = {
 
 
 def show_detections(
-    path: str,
+    path: str | None,
     name: str,
     sha256: str | None,
     info: AudioInfo | None,
@@ -35,7 +35,7 @@ def show_detections(
     """Shows all channels of a recording, each with its evidence, then what the file is.
 
     Args:
-        path: where the file is now; it may have moved.
+        path: where the file is now; None where it moved or changed, so that it is neither drawn nor played.
         name: what to call it.
         key: prefix of the widgets' keys, unique on the page.
     """
@@ -49,7 +49,7 @@ def show_detections(
     _show_file(name, sha256, info, detections, detector, key=key)
 
 
-def _show_channel(path: str, sha256: str | None, detection: Detection, detector: Detector, *, key: str) -> None:
+def _show_channel(path: str | None, sha256: str | None, detection: Detection, detector: Detector, *, key: str) -> None:
     box, icon = _STYLE[detection.verdict]
     box(f"**{verdict_words(detection)}**", icon=icon)
     if detection.verdict is Verdict.REFUSED:
@@ -58,7 +58,7 @@ def _show_channel(path: str, sha256: str | None, detection: Detection, detector:
         _show_numbers(detection, detector)
     for code in detection.warnings:
         st.caption(f":material/info: {WARNINGS[code]}")
-    if sha256 is None:
+    if path is None or sha256 is None:
         return
     try:
         preview = resources.preview(path, sha256, detection.channel)

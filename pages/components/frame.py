@@ -22,7 +22,7 @@ def open_page(title: str, *, icon: str, lead: str) -> None:
 
     Args:
         title: the analyst's task.
-        icon: a Material symbol, e.g. `:material/search:`.
+        icon: an emoji; the tab's Material symbols would be fetched from Google, and this program calls nobody.
         lead: one sentence on what the page does.
     """
     st.set_page_config(page_title=f"{title} - Earwitness", page_icon=icon, layout="wide")
@@ -47,6 +47,11 @@ def telling_failures() -> Iterator[None]:
         st.error(escaped(str(error)), icon=":material/error:")
 
 
+def plain(text: str) -> str:
+    """Hostile text with what cannot be seen (line breaks, marks that turn the reading direction) spelled out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def escaped(text: str) -> str:
     """Hostile text (file names, metadata) made harmless inside Markdown."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>$~:&-])", r"\\\1", text.replace("\n", "\\n"))
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>$~:&-])", r"\\\1", plain(text))

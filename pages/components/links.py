@@ -26,6 +26,13 @@ def linked_entry(selected: tuple[TriageRow, ...]) -> int | None:
     """The file to open: the one selected row, else the one that the address names. Keeps the address up to date."""
     if len(selected) == 1:
         st.query_params["entry"] = str(selected[0].entry_id)
-    elif selected:
+        st.session_state["entry-selected"] = True
+    elif selected or st.session_state.get("entry-selected"):  # deselected; one that came by link stays
+        keep_entry_open()
         st.query_params.pop("entry", None)
     return linked_id("entry")
+
+
+def keep_entry_open() -> None:
+    """Leaves the opened file open although its row is about to be deselected."""
+    st.session_state["entry-selected"] = False

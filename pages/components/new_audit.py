@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import streamlit as st
 
-from core.browse import SAMPLES_FOLDER
+from core.browse import SAMPLES_FOLDER, check_file
 from core.checkpoints import Detector
 from core.plan import ScanPlan, dry_run
 from core.records import ScanSettings
@@ -28,12 +28,12 @@ def show_new_audit(store: Store) -> None:
     )
     if start.button("Start the audit", type="primary", icon=":material/play_arrow:", disabled=folder is None):
         with telling_failures():
-            audit_id = start_audit(store, str(folder), detector, settings)
+            audit_id = start_audit(store, str(folder), detector, _checked(settings))
             st.query_params.from_dict({"audit": str(audit_id)})
             st.rerun()
     if wants_look:
         with telling_failures(), st.spinner("Listing and probing ..."):
-            _show_plan(dry_run(str(folder), settings, scorer=resources.scorer(detector)))
+            _show_plan(dry_run(str(folder), _checked(settings), scorer=resources.scorer(detector)))
 
 
 def _pick_detector() -> Detector:
@@ -65,8 +65,17 @@ def _pick_settings() -> ScanSettings:
         pattern=pattern.strip(),
         all_files=all_files,
         include_hidden=hidden,
-        protocol=str(Path(protocol.strip()).expanduser().resolve()) if protocol.strip() else None,
+        protocol=protocol.strip() or None,
     )
+
+
+def _checked(settings: ScanSettings) -> ScanSettings:
+    """The settings with the protocol's real path.
+
+    Raises:
+        ScanError: the protocol is not there, or outside the allowed roots.
+    """
+    return replace(settings, protocol=str(check_file(settings.protocol))) if settings.protocol else settings
 
 
 def _show_plan(plan: ScanPlan) -> None:

@@ -78,6 +78,20 @@ def _scored(sha256: str, detector_hash: str, channels: str, _path: str, _detecto
     return scorer(_detector).score_file(_path, channels=channels)
 
 
+def content_hash(path: str) -> str | None:
+    """SHA-256 of a file as it is now; None where it cannot be read."""
+    try:
+        status = os.stat(path)
+        return _content_hash(os.fsencode(path), status.st_mtime_ns, status.st_size)
+    except (OSError, AudioRefusal):
+        return None
+
+
+@st.cache_data(max_entries=1_000, show_spinner=False)
+def _content_hash(path: bytes, mtime_ns: int, size_bytes: int) -> str:
+    return sha256_of(os.fsdecode(path))
+
+
 @st.cache_data(max_entries=32, show_spinner="Drawing the recording ...")
 def preview(_path: str, sha256: str, channel: str) -> RecordingPreview:
     """Envelope and spectrogram of one channel, by content."""

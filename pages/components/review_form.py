@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.errors import CoreError
 from core.records import TriageFilter, TriageRow, Verdict
 from core.store import Store
 from core.triage import add_reviews, matching_entries
 from pages.components.frame import telling_failures
+from pages.components.links import keep_entry_open
 
 _CHOICES = [str(Verdict.SPOOF), str(Verdict.INCONCLUSIVE), str(Verdict.BONA_FIDE)]
 
@@ -15,16 +17,18 @@ _CHOICES = [str(Verdict.SPOOF), str(Verdict.INCONCLUSIVE), str(Verdict.BONA_FIDE
 def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...], chosen: TriageFilter, num_matching: int) -> None:
     """The form; the name is remembered for the session."""
     st.session_state.setdefault("reviewer-name", "")
-    with st.form(f"review-form-{audit_id}", clear_on_submit=False):
+    # Keys of these very files: what was ticked for others must not be sent for them.
+    target = hash((audit_id, chosen, *(row.entry_id for row in selected)))
+    with st.form(f"review-form-{target}", clear_on_submit=False):
         st.markdown(
             f"**Your verdict** on the {len(selected)} selected" if len(selected) != 1 else "**Your verdict** on this recording"
         )
-        verdict = st.segmented_control("Verdict", _CHOICES, key=f"review-verdict-{audit_id}", label_visibility="collapsed")
+        verdict = st.segmented_control("Verdict", _CHOICES, key=f"review-verdict-{target}", label_visibility="collapsed")
         left, right = st.columns([1, 3])
         name = left.text_input("Your name", value=st.session_state["reviewer-name"], key="reviewer-field")
-        note = right.text_input("Note", key=f"review-note-{audit_id}", placeholder="why you think so (optional)")
+        note = right.text_input("Note", key=f"review-note-{target}", placeholder="why you think so (optional)")
         everything = st.checkbox(
-            f"Apply to all {num_matching:,} files that match the filters, on every page", key=f"review-all-{audit_id}"
+            f"Apply to all {num_matching:,} files that match the filters, on every page", key=f"review-all-{target}"
         )
         submitted = st.form_submit_button("Save the review", icon=":material/edit_note:")
     if not submitted:
@@ -34,8 +38,11 @@ def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...
         return
     with telling_failures():
         ids = matching_entries(store, audit_id, chosen) if everything else tuple(row.entry_id for row in selected)
+        if everything and len(ids) != num_matching:
+            raise CoreError(f"Nothing was saved: {len(ids):,} files match by now, not {num_matching:,}. Look at them, then save again.")
         num = add_reviews(store, ids, verdict=verdict, reviewer=name, note=note)
         st.session_state["reviewer-name"] = name
+        keep_entry_open()
         st.session_state["num-reviews-saved"] = st.session_state.get("num-reviews-saved", 0) + 1
         st.session_state["review-saved"] = f"Saved: {num:,} recording(s) reviewed as {verdict} by {name}."
         st.rerun()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pandas as pd
 import streamlit as st
 
 from core.figures import VERDICT_COLOURS
-from core.records import TriageFilter, TriageRow, Verdict
+from core.records import TriageFilter, TriagePage, TriageRow, Verdict
 from core.store import Store
 from core.triage import codecs, folders, triage_page
+from pages.components.frame import plain
 
 _REVIEWS = {"Any": None, "Not yet reviewed": "unreviewed", "Reviewed": "reviewed", "Reviewed as spoof": "spoof"}
 _REVIEWS |= {"Reviewed as inconclusive": "inconclusive", "Reviewed as bona fide": "bona fide"}
@@ -50,21 +53,19 @@ def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple
     """
     size_column, page_column, words = st.columns([1, 1, 4], vertical_alignment="bottom")
     size = size_column.selectbox("Rows per page", (50, 100, 500), key=f"size-{audit_id}")
-    number = page_column.number_input("Page", min_value=1, value=1, step=1, key=f"page-{audit_id}")
-    page = triage_page(store, audit_id, chosen, offset=(number - 1) * size, limit=size)
+    number = page_column.number_input("Page", min_value=1, value=1, step=1, key=f"page-{audit_id}-{size}-{hash(chosen)}")
+    page, key = _held_page(store, audit_id, chosen, offset=(number - 1) * size, limit=size)
     num_pages = max(1, -(-page.num_rows // size))
     words.caption(f"{page.num_rows:,} files match, page {number} of {num_pages:,}. Select rows to open or review them.")
     if not page.rows:
-        st.info("No file matches. Loosen the filters, or go back to the first page.")
+        st.info("This is past the last page." if page.num_rows else "No file matches. Loosen the filters.")
         return (), page.num_rows
-    # A new key clears the selection: after a page, another filter, or a saved review.
-    num_saved = st.session_state.get("num-reviews-saved", 0)
     event = st.dataframe(
         _frame(page.rows),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=f"table-{audit_id}-{number}-{size}-{hash(chosen)}-{num_saved}",
+        key=key,
         column_config={
             "Score (nats)": st.column_config.NumberColumn(
                 format="%+.2f", help="Calibrated log-likelihood ratio; higher is likelier spoof."
@@ -80,13 +81,31 @@ def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple
     return tuple(page.rows[i] for i in event.selection.rows if i < len(page.rows)), page.num_rows
 
 
+def _held_page(store: Store, audit_id: int, chosen: TriageFilter, *, offset: int, limit: int) -> tuple[TriagePage, str]:
+    """The rows and the key of their table. They stand still while some are selected.
+
+    A selection is a list of positions: were the rows read anew while an audit runs, it would point at other files.
+    The key names the very rows, so that a click on rows that are no longer there selects nothing. Another page, another
+    filter and a saved review begin with nothing selected.
+    """
+    wanted = (audit_id, chosen, offset, limit, st.session_state.get("num-reviews-saved", 0))
+    held = st.session_state.get("triage-held")
+    if held and held[0] == wanted and st.session_state.get(held[2], {}).get("selection", {}).get("rows"):
+        return held[1], held[2]
+    page = triage_page(store, audit_id, chosen, offset=offset, limit=limit)
+    shown = repr((wanted, [row.entry_id for row in page.rows]))
+    key = "table-" + hashlib.sha256(shown.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    st.session_state["triage-held"] = (wanted, page, key)
+    return page, key
+
+
 def _frame(rows: tuple[TriageRow, ...]) -> pd.io.formats.style.Styler:
     table = [
         {
             "Verdict": f"{_SYMBOLS[row.verdict]} {row.verdict}" if row.verdict else "pending",
             "Score (nats)": row.spoof_score,
             "Probability": None if row.probability is None else min(99.0, max(1.0, 100 * row.probability)),
-            "Path": row.path,
+            "Path": plain(row.path),
             "Length (s)": row.duration_s,
             "Format": row.codec,
             "Review": f"{row.review.verdict} ({row.review.reviewer})" if row.review else "",
