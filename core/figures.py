@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ VERDICT_COLOURS = {
 }
 """After Okabe and Ito (2002), "Color Universal Design"; shaded to be legible on white and on the dark theme."""
 _TRANSPARENT = "rgba(0,0,0,0)"
+_MAX_SEGMENTS = 2_000
+"""More lines than this are more than a screen shows, and megabytes."""
 
 
 def recording_figure(preview: RecordingPreview, segments: Sequence[SegmentScore], thresholds: Thresholds) -> go.Figure:
@@ -40,12 +43,14 @@ def recording_figure(preview: RecordingPreview, segments: Sequence[SegmentScore]
         row=2,
         col=1,
     )
-    _add_segments(figure, segments, thresholds)
+    num_merged = -(-len(segments) // _MAX_SEGMENTS)
+    _add_segments(figure, _highest_of_each(segments, num_merged), thresholds)
     figure.update_xaxes(range=[0, preview.duration_s])
     figure.update_xaxes(title_text="Time (s)", row=3, col=1)
     figure.update_yaxes(title_text="Amplitude", row=1, col=1, zeroline=False)
     figure.update_yaxes(title_text="Frequency (kHz)", row=2, col=1)
-    figure.update_yaxes(title_text="Spoof score (nats)", row=3, col=1)
+    merged = f"<br>highest of each {num_merged}" if num_merged > 1 else ""
+    figure.update_yaxes(title_text=f"Spoof score (nats){merged}", row=3, col=1)
     return _finished(figure, height=560)
 
 
@@ -82,19 +87,21 @@ def folder_share_figure(shares: Sequence[FolderShare]) -> go.Figure:
         Verdict.BONA_FIDE: [share.num_bona_fide for share in shown],
         Verdict.REFUSED: [share.num_refused for share in shown],
     }
-    names = [_shortened(share.folder) for share in shown]
     for verdict, values in counts.items():
         figure.add_bar(
-            y=names,
+            y=list(range(len(shown))),
             x=values,
+            customdata=[_label(share.folder, max_chars=200) for share in shown],
             name=str(verdict),
             orientation="h",
             marker_color=VERDICT_COLOURS[verdict],
-            hovertemplate="%{y}: %{x} " + str(verdict) + "<extra></extra>",
+            hovertemplate="%{customdata}: %{x} " + str(verdict) + "<extra></extra>",
         )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="Recordings")
-    figure.update_yaxes(type="category", automargin=True)
+    # By position, not by name: two long names can look the same.
+    names = [_label(share.folder, max_chars=40) for share in shown]
+    figure.update_yaxes(tickmode="array", tickvals=list(range(len(shown))), ticktext=names, automargin=True)
     return _finished(figure, height=max(220, 90 + 26 * len(shown)))
 
 
@@ -138,6 +145,15 @@ def _finished(figure: go.Figure, *, height: int) -> go.Figure:
     return figure
 
 
-def _shortened(folder: str) -> str:
+def _highest_of_each(segments: Sequence[SegmentScore], num: int) -> Sequence[SegmentScore]:
+    """Of every `num` segments the one with the highest score; one that was not judged only among its like."""
+    if num <= 1:
+        return segments
+    groups = (segments[i : i + num] for i in range(0, len(segments), num))
+    return [max(group, key=lambda segment: (not math.isnan(segment.spoof_score), segment.spoof_score)) for group in groups]
+
+
+def _label(folder: str, *, max_chars: int) -> str:
+    """A folder's name as Plotly text, which is a kind of HTML; a long one loses its beginning."""
     name = "(top folder)" if folder == "." else folder
-    return name if len(name) <= 40 else "..." + name[-37:]
+    return html.escape(name if len(name) <= max_chars else "..." + name[3 - max_chars :], quote=False)

@@ -43,7 +43,8 @@ def show_audit(store: Store, audit_id: int) -> None:
     with charts:
         left, right = st.columns(2)
         if detector:
-            left.plotly_chart(score_histogram_figure(score_histogram(store, audit_id), detector.manifest.thresholds), key="histogram")
+            bins = score_histogram(store, audit_id)
+            left.plotly_chart(score_histogram_figure(bins, detector.manifest.thresholds), key="histogram")
         right.plotly_chart(folder_share_figure(folder_shares(store, audit_id)), key="folders")
     with table:
         chosen = choose_filter(store, audit_id)

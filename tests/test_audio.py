@@ -61,7 +61,7 @@ def test_libsndfile_formats_keep_length_and_sound(tmp_path: Path, speech_like, n
     ("name", "codec", "rate_hz"),
     [
         ("a.m4a", "aac", 16_000), ("a.mp4", "aac", 44_100), ("a.mov", "aac", 48_000), ("a.mkv", "libopus", 48_000),
-        ("a.webm", "libopus", 48_000), ("a.wma", "wmav2", 44_100), ("a.3gp", "aac", 16_000), ("a.mka", "libopus", 16_000),
+        ("a.webm", "libopus", 48_000), ("a.wma", "wmav2", 44_100), ("a.3gp", "aac", 16_000), ("a.mka", "libopus", 48_000),
     ],
 )  # fmt: skip
 def test_ffmpeg_formats_keep_length_and_sound(tmp_path: Path, speech_like, name: str, codec: str, rate_hz: int) -> None:

@@ -94,26 +94,25 @@ def _show_bar(audit: Audit) -> None:
 
 
 def _show_counts(audit: Audit) -> None:
-    columns = st.columns(5)
     counts = {"Spoof": audit.num_spoof, "Inconclusive": audit.num_inconclusive, "Bona fide": audit.num_bona_fide}
-    for column, (name, count) in zip(columns, (counts | {"Refused": audit.num_refused}).items(), strict=False):
-        column.metric(name, f"{count:,}")
-    columns[4].metric(
-        "Audio", f"{audit.audio_s / 3_600:,.2f} h", help=f"{audit.num_reused:,} files were known or duplicates, not scored again."
-    )
+    reused = f"{audit.num_reused:,} files were known or duplicates, not scored again."
+    with st.container(horizontal=True, gap="large"):  # wraps where the window is narrow
+        for name, count in (counts | {"Refused": audit.num_refused}).items():
+            st.metric(name, f"{count:,}", width="content")
+        st.metric("Audio", f"{audit.audio_s / 3_600:,.2f} h", help=reused, width="content")
 
 
 def _show_controls(store: Store, audit: Audit) -> None:
     if audit.status in (AuditStatus.FINISHED, AuditStatus.CANCELLED):
         return
-    pause, resume, cancel, _ = st.columns([1, 1, 1, 5])
-    if pause.button("Pause", icon=":material/pause:", disabled=audit.status is not AuditStatus.RUNNING, key="pause"):
+    row = st.container(horizontal=True)
+    if row.button("Pause", icon=":material/pause:", disabled=audit.status is not AuditStatus.RUNNING, key="pause"):
         _do(lambda: store.request(audit.id, "pause"))
     can_resume = audit.status in _RESUMABLE or (audit.status is AuditStatus.QUEUED and audit.is_stale)
-    if resume.button("Resume", icon=":material/play_arrow:", disabled=not can_resume, key="resume"):
+    if row.button("Resume", icon=":material/play_arrow:", disabled=not can_resume, key="resume"):
         _do(lambda: resume_audit(store, audit.id))
         st.rerun()
-    if cancel.button("Cancel", icon=":material/close:", key="cancel", help="Keeps what is scored."):
+    if row.button("Cancel", icon=":material/close:", key="cancel", help="Keeps what is scored."):
         _do(lambda: store.request(audit.id, "cancel"))
 
 

@@ -12,7 +12,7 @@ from core.quality import WARNINGS
 from core.records import AudioInfo, Detection, Verdict
 from core.reports import file_words, probability_words, recording_json, segments_csv, verdict_words
 from pages.components import resources
-from pages.components.frame import escaped
+from pages.components.frame import escaped, plain
 
 _STYLE = {
     Verdict.SPOOF: (st.error, ":material/warning:"),
@@ -77,33 +77,34 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
 
 def _show_numbers(detection: Detection, detector: Detector) -> None:
     thresholds, prior = detector.manifest.thresholds, detector.manifest.calibration.prior_spoof
-    left, middle, right, last = st.columns(4)
-    left.metric(
+    row = st.container(horizontal=True, gap="large")  # wraps where the window is narrow
+    row.metric(
         "Spoof score (nats)",
         f"{detection.spoof_score:+.2f}",
         help="Calibrated log-likelihood ratio: the natural logarithm of how much likelier this recording is among spoofs than "
         f"among bona fide speech. Spoof from {thresholds.upper:+.2f}, bona fide below {thresholds.lower:+.2f}.",
+        width="content",
     )
-    middle.metric(
+    row.metric(
         "Probability of spoof",
         probability_words(detection.probability),
         help=f"If {prior:.0%} of recordings like this were spoofs to begin with. With fewer spoofs around, it is lower.",
+        width="content",
     )
-    right.metric("Judged", f"{detection.duration_s:.1f} s")
-    last.metric(
-        "Segments", str(len(detection.segments)), help="Windows of 4 s, every 2 s; a shorter recording is repeated to fill one."
-    )
+    row.metric("Judged", f"{detection.duration_s:.1f} s", width="content")
+    windows = "Windows of 4 s, every 2 s; a shorter recording is repeated to fill one."
+    row.metric("Segments", str(len(detection.segments)), help=windows, width="content")
 
 
 def _show_file(
     name: str, sha256: str | None, info: AudioInfo | None, detections: tuple[Detection, ...], detector: Detector, *, key: str
 ) -> None:
     with st.expander("The file and its measurements"):
-        st.text(file_words(name, sha256, info, detections, detector))
+        st.text(file_words(plain(name), sha256, info, detections, detector))
         report, table = recording_json(name, sha256, info, detections, detector), segments_csv(detections)
-        left, right = st.columns(2)
-        left.download_button("Download all of it (JSON)", report, "earwitness.json", key=f"{key}-json", on_click="ignore")
-        right.download_button("Download the segments (CSV)", table, "segments.csv", key=f"{key}-csv", on_click="ignore")
+        row = st.container(horizontal=True)
+        row.download_button("Download all of it (JSON)", report, "earwitness.json", key=f"{key}-json", on_click="ignore")
+        row.download_button("Download the segments (CSV)", table, "segments.csv", key=f"{key}-csv", on_click="ignore")
 
 
 def show_figures(detector: Detector) -> None:

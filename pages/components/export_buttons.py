@@ -15,8 +15,9 @@ def show_exports(store: Store, audit_id: int, chosen: TriageFilter, num_matching
     """A button per format, for all files or those that match the filters."""
     only = st.toggle(f"Only the {num_matching:,} files that match the filters", key=f"export-filtered-{audit_id}")
     wanted = chosen if only else TriageFilter()
-    for column, (suffix, media_type) in zip(st.columns(len(EXPORT_FORMATS)), EXPORT_FORMATS.items(), strict=True):
-        column.download_button(
+    row = st.container(horizontal=True)
+    for suffix, media_type in EXPORT_FORMATS.items():
+        row.download_button(
             suffix.removeprefix(".").upper(),
             partial(export_bytes, store, audit_id, suffix, wanted),
             file_name=f"audit-{audit_id}{suffix}",

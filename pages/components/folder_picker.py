@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.browse import allowed_roots, check_folder, complete_path, list_folders
 from core.errors import ScanError
-from pages.components.frame import escaped
+from pages.components.frame import escaped, plain
 
 _KEY = "folder-typed"
 MAX_SHOWN = 60
@@ -19,9 +19,11 @@ def pick_folder(*, default: Path) -> Path | None:
     """The chosen folder, or None while what is typed is not one.
 
     Args:
-        default: what stands in the field at first.
+        default: what stands in the field at first, if it lies within the allowed roots.
     """
-    st.session_state.setdefault(_KEY, str(default))
+    if _KEY not in st.session_state:
+        roots = allowed_roots()
+        st.session_state[_KEY] = str(default if any(default.is_relative_to(root) for root in roots) else next(iter(roots), ""))
     field, browse = st.columns([6, 1], vertical_alignment="bottom")
     typed = field.text_input("Folder with recordings, on the machine that runs Earwitness", key=_KEY)
     with browse.popover("Browse", icon=":material/folder_open:"):
@@ -32,7 +34,7 @@ def pick_folder(*, default: Path) -> Path | None:
         matches = [path for path in complete_path(typed) if path != typed]
         st.warning(escaped(str(error)))
         for path in matches[:8]:
-            st.button(path, key=f"complete-{path}", on_click=_choose, args=(path,), icon=":material/folder:")
+            st.button(escaped(path), key=f"complete-{path}", on_click=_choose, args=(path,), icon=":material/folder:")
         return None
 
 
@@ -43,7 +45,7 @@ def _browse(typed: str) -> None:
     except ScanError:
         here, below = None, allowed_roots()
     if here is not None:
-        st.text(str(here))
+        st.text(plain(str(here)))
         try:
             above = check_folder(str(here.parent))
             st.button("Up", icon=":material/arrow_upward:", key="folder-up", on_click=_choose, args=(str(above),))

@@ -26,8 +26,9 @@ def linked_entry(selected: tuple[TriageRow, ...]) -> int | None:
     """The file to open: the one selected row, else the one that the address names. Keeps the address up to date."""
     if len(selected) == 1:
         st.query_params["entry"] = str(selected[0].entry_id)
-        st.session_state["entry-selected"] = True
-    elif selected or st.session_state.get("entry-selected"):  # deselected; one that came by link stays
+        st.session_state["entry-selected"] = st.query_params["entry"]
+    elif selected or ("entry" in st.query_params and st.query_params["entry"] == st.session_state.get("entry-selected")):
+        # Deselected. One that came by link stays.
         keep_entry_open()
         st.query_params.pop("entry", None)
     return linked_id("entry")
@@ -35,4 +36,4 @@ def linked_entry(selected: tuple[TriageRow, ...]) -> int | None:
 
 def keep_entry_open() -> None:
     """Leaves the opened file open although its row is about to be deselected."""
-    st.session_state["entry-selected"] = False
+    st.session_state["entry-selected"] = None

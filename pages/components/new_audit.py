@@ -22,11 +22,11 @@ def show_new_audit(store: Store) -> None:
     folder = pick_folder(default=SAMPLES_FOLDER)
     detector = _pick_detector()
     settings = _pick_settings()
-    look, start, _ = st.columns([1, 1, 4])
-    wants_look = look.button(
+    row = st.container(horizontal=True)
+    wants_look = row.button(
         "Look first", icon=":material/visibility:", disabled=folder is None, help="Lists and measures, scores nothing."
     )
-    if start.button("Start the audit", type="primary", icon=":material/play_arrow:", disabled=folder is None):
+    if row.button("Start the audit", type="primary", icon=":material/play_arrow:", disabled=folder is None):
         with telling_failures():
             audit_id = start_audit(store, str(folder), detector, _checked(settings))
             st.query_params.from_dict({"audit": str(audit_id)})

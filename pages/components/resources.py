@@ -11,9 +11,10 @@ from core.checkpoints import Detector, detector_named, find_detectors
 from core.detect import Scorer
 from core.errors import AudioRefusal
 from core.preview import RecordingPreview, playable_wav, preview_recording
-from core.records import ScoredRecording
+from core.records import Audit, ScoredRecording
 from core.schema import default_url
 from core.store import Store
+from core.triage import codecs, folders
 
 
 def store() -> Store:
@@ -70,6 +71,16 @@ def scored(path: str, detector: Detector, channels: str) -> ScoredRecording:
     except AudioRefusal:
         return scorer(detector).score_file(path, channels=channels)
     return _scored(sha256, detector.hash, channels, path, detector)
+
+
+def folders_and_codecs(store: Store, audit: Audit) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What an audit's filters offer; read again when more files are done."""
+    return _folders_and_codecs(store.url, audit.id, audit.num_done, store)
+
+
+@st.cache_data(max_entries=64)
+def _folders_and_codecs(url: str, audit_id: int, num_done: int, _store: Store) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return folders(_store, audit_id), codecs(_store, audit_id)
 
 
 # A leading underscore keeps an argument out of the key: uploads have a new path on every rerun, content does not.

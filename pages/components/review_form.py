@@ -39,7 +39,7 @@ def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...
     with telling_failures():
         ids = matching_entries(store, audit_id, chosen) if everything else tuple(row.entry_id for row in selected)
         if everything and len(ids) != num_matching:
-            raise CoreError(f"Nothing was saved: {len(ids):,} files match by now, not {num_matching:,}. Look at them, then save again.")
+            raise CoreError(f"Nothing was saved: by now {len(ids):,} files match, not {num_matching:,}. Look again, then save.")
         num = add_reviews(store, ids, verdict=verdict, reviewer=name, note=note)
         st.session_state["reviewer-name"] = name
         keep_entry_open()

@@ -10,7 +10,8 @@ import streamlit as st
 from core.figures import VERDICT_COLOURS
 from core.records import TriageFilter, TriagePage, TriageRow, Verdict
 from core.store import Store
-from core.triage import codecs, folders, triage_page
+from core.triage import triage_page
+from pages.components import resources
 from pages.components.frame import plain
 
 _REVIEWS = {"Any": None, "Not yet reviewed": "unreviewed", "Reviewed": "reviewed", "Reviewed as spoof": "spoof"}
@@ -22,6 +23,7 @@ _ORDERS = {"Highest score first": "risk", "Lowest score first": "safe", "Path": 
 
 def choose_filter(store: Store, audit_id: int) -> TriageFilter:
     """Widgets for what the table shows."""
+    all_folders, all_codecs = resources.folders_and_codecs(store, store.audit(audit_id))
     verdicts = st.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", key=f"verdicts-{audit_id}")
     second, third, fourth = st.columns([4, 2, 2])
     text = second.text_input("Path contains", key=f"text-{audit_id}", placeholder="part of a file or folder name")
@@ -29,8 +31,8 @@ def choose_filter(store: Store, audit_id: int) -> TriageFilter:
     order = fourth.selectbox("Order", list(_ORDERS), key=f"order-{audit_id}")
     with st.expander("More filters"):
         left, middle, right = st.columns(3)
-        folder = left.selectbox("Folder", folders(store, audit_id), index=None, key=f"folder-{audit_id}", placeholder="All folders")
-        formats = middle.multiselect("Format", codecs(store, audit_id), key=f"formats-{audit_id}", placeholder="All formats")
+        folder = left.selectbox("Folder", all_folders, index=None, key=f"folder-{audit_id}", placeholder="All folders")
+        formats = middle.multiselect("Format", all_codecs, key=f"formats-{audit_id}", placeholder="All formats")
         low = right.number_input("Score at least (nats)", value=None, key=f"low-{audit_id}", step=0.5)
         high = right.number_input("Score at most (nats)", value=None, key=f"high-{audit_id}", step=0.5)
     return TriageFilter(
