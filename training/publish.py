@@ -129,7 +129,7 @@ def _write_scores(path: Path, scores: np.ndarray, split: LabelledSplit) -> None:
 
 
 def _card(detector: Detector, by_attack: tuple[Figure, ...], shares: dict[str, tuple[float, float, float]]) -> str:
-    manifest, provenance = detector.manifest, detector.manifest.provenance
+    manifest, provenance, recipe = detector.manifest, detector.manifest.provenance, detector.manifest.provenance["recipe"]
     test = [figure for figure in manifest.figures if figure.split == "test"]
     dev = [figure for figure in manifest.figures if figure.split == "dev"]
     few = f"Systems with fewer than 5 test recordings are left out. Intervals: {_INTERVALS}"
@@ -138,8 +138,9 @@ def _card(detector: Detector, by_attack: tuple[Figure, ...], shares: dict[str, t
 
 {manifest.summary} Hash `{detector.hash[:12]}`.
 
-- **Trained on** {provenance["num_recordings"]["train"]:,} recordings (Earwitness corpus, train), {provenance["num_epochs_done"]}
-  epochs, recipe `{provenance["recipe"]["name"]}`, seed {provenance["seed"]}; the run is in `detector.json` under `provenance`.
+- **Trained on** {provenance["num_recordings"]["train"]:,} recordings (Earwitness corpus, train), {recipe["num_spoken"]} sentences by
+  espeak-ng, flite and festival and {recipe["num_copied"]} Griffin-Lim copies of its speech; {provenance["num_epochs_done"]} epochs, recipe
+  `{recipe["name"]}`, seed {provenance["seed"]}. The whole recipe is in `detector.json` under `provenance`.
 - **Calibrated on** dev ({provenance["num_recordings"]["dev"]:,} recordings): score = {manifest.calibration.slope:.3f} x raw
   {manifest.calibration.offset:+.3f} nats. Probability is given at a prior of {manifest.calibration.prior_spoof:.0%} spoof.
 - **Verdicts**: spoof from {manifest.thresholds.upper:+.2f} nats, bona fide below {manifest.thresholds.lower:+.2f}, inconclusive between;
