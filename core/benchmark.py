@@ -164,8 +164,9 @@ def _report(
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return f"""# Benchmark
 
-Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("%Y-%m-%d", time.gmtime())}: {_processor()}, {_num_cores()} cores,
-Python {platform.python_version()}, torch {torch.__version__}. {len(material.paths)} recordings,
+Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("%Y-%m-%d", time.gmtime())}:
+{_processor()}, {_num_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}.
+{len(material.paths)} recordings,
 {material.duration_s / len(material.paths):.1f} s on average, {len(material.windows)} windows; detector `{detector.name}`
 ({detector.hash[:12]}). Medians of {NUM_REPEATS}, everything on the same recordings in one run.
 

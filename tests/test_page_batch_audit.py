@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import soundfile
 from streamlit.testing.v1 import AppTest
 
+from core.detect import Scorer
+from core.discovery import find_files
+from core.ledger import Ledger
 from core.records import ScanSettings, TriageFilter
 from core.scan import prepare_audit, run_audit
 from core.triage import matching_entries, triage_page
@@ -136,3 +141,114 @@ def test_an_audit_whose_detector_is_gone(finished: AppTest, monkeypatch: pytest.
     finished.run()
     assert not finished.exception
     assert any("No detector is called" in error.value for error in finished.error)
+    assert len(finished.dataframe[0].value) == 7  # what is in the store is shown all the same
+
+
+def _select(page: AppTest, *rows: int) -> AppTest:
+    page.session_state[page.dataframe[0].key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    return page.run()
+
+
+def _save_review(page: AppTest, verdict: str, *, everything: bool = False) -> AppTest:
+    next(group for group in page.button_group if (group.key or "").startswith("review-verdict")).set_value(verdict)
+    page.text_input(key="reviewer-field").set_value("A. Analyst")
+    next(box for box in page.checkbox if "Apply to all" in box.label).set_value(everything)
+    return next(button for button in page.button if button.label == "Save the review").click().run()
+
+
+def _reviewed(store) -> set[str]:
+    return {row.path for row in triage_page(store, 1, TriageFilter(review="reviewed")).rows}
+
+
+def test_results_that_come_in_move_no_other_file_under_a_selection(
+    page: AppTest, store, tiny_detector, tmp_path: Path, write_recordings
+) -> None:
+    folder = tmp_path / "calls"
+    write_recordings(folder, 6)
+    ledger = Ledger(
+        store, prepare_audit(store, str(folder), tiny_detector, ScanSettings()), f"{os.uname().nodename}:{os.getpid()}:t"
+    )
+    ledger.claim()
+    ledger.add_entries(list(find_files(str(folder), ScanSettings())))
+    ledger.mark_listed()
+    scorer = Scorer(tiny_detector)
+    pending = ledger.pending_files(after=0, limit=10)
+    records = [(file.entry_id, scorer.score_file(folder / os.fsdecode(file.path_bytes))) for file in pending]
+    records.sort(key=lambda item: item[1].detections[0].spoof_score)
+    ledger.record_results(scored=records[:3], reused=[])
+    page.query_params["audit"] = "1"
+    page.run()
+    seen = page.dataframe[0].value["Path"][0]
+    ledger.record_results(scored=records[3:], reused=[])  # higher scores, after the analyst looked
+    _save_review(_select(page, 0), "spoof")
+    assert _reviewed(store) == {seen}
+    assert page.dataframe[0].value["Path"][0] != seen  # the newest order, now that nothing is selected
+
+
+def test_a_review_of_all_matches_is_of_all_and_only_once(finished: AppTest, store) -> None:
+    finished.button_group(key="verdicts-1").set_value(["spoof", "inconclusive", "bona fide"]).run()
+    _save_review(_select(finished, 0), "bona fide", everything=True)
+    assert len(_reviewed(store)) == 6
+    _select(finished, 1)
+    assert not next(box for box in finished.checkbox if "Apply to all" in box.label).value
+
+
+def test_a_deselected_file_closes_and_a_reviewed_one_stays_open(finished: AppTest, store) -> None:
+    path = triage_page(store, 1).rows[0].path
+    assert path in _words(_select(finished, 0))
+    assert path not in _words(_select(finished))
+    _save_review(_select(finished, 0), "spoof")
+    assert path in _words(finished)
+    assert "A. Analyst: spoof" in _words(finished)
+
+
+def test_a_linked_file_can_be_reviewed(finished: AppTest, store) -> None:
+    row = triage_page(store, 1).rows[1]
+    finished.query_params["entry"] = str(row.entry_id)
+    _save_review(finished.run(), "inconclusive")
+    assert _reviewed(store) == {row.path}
+
+
+def test_a_file_of_another_audit_is_told(finished: AppTest, store, tiny_detector, tmp_path: Path, write_recordings) -> None:
+    write_recordings(tmp_path / "others", 1, first_seed=20)
+    run_audit(store, prepare_audit(store, str(tmp_path / "others"), tiny_detector, ScanSettings()))
+    finished.query_params["entry"] = str(matching_entries(store, 2)[0])
+    finished.run()
+    assert "belongs to audit 2, not 1" in _words(finished)
+    assert "r0020.wav" not in _words(finished)
+
+
+def test_a_file_that_changed_is_told_and_not_played(finished: AppTest, store, tmp_path: Path, speech_like) -> None:
+    row = triage_page(store, 1).rows[0]
+    soundfile.write(tmp_path / "calls" / row.path, speech_like(3, 99), 16_000)
+    finished.query_params["entry"] = str(row.entry_id)
+    finished.run()
+    assert not finished.exception
+    assert "has changed since the audit" in _words(finished)
+    assert not finished.get("audio")
+
+
+def test_names_that_are_not_utf8_or_turn_the_reading_direction(
+    page: AppTest, store, tiny_detector, tmp_path: Path, speech_like
+) -> None:
+    (tmp_path / "calls").mkdir()
+    for name in (b"l\xe9gal.wav", "txt\u202egnp.wav".encode(), b"line\nbreak.wav"):
+        with open(os.path.join(os.fsencode(tmp_path / "calls"), name), "wb") as file:
+            soundfile.write(file, speech_like(3, len(name)), 16_000, format="WAV")
+    run_audit(store, prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings()))
+    page.query_params["audit"] = "1"
+    for row in range(3):
+        _select(page.run(), row)
+        assert not page.exception
+        assert len(page.get("audio")) == 1
+    assert sorted(page.dataframe[0].value["Path"]) == ["l\\xe9gal.wav", "line\\nbreak.wav", "txt\\u202egnp.wav"]
+
+
+def test_another_filter_begins_on_the_first_page(page: AppTest, store, tiny_detector, tmp_path: Path, write_recordings) -> None:
+    write_recordings(tmp_path / "calls", 52)
+    run_audit(store, prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings()))
+    page.query_params["audit"] = "1"
+    next(field for field in page.run().number_input if field.label == "Page").set_value(2).run()
+    assert len(page.dataframe[0].value) == 2
+    page.text_input(key="text-1").set_value("r000").run()
+    assert len(page.dataframe[0].value) == 10

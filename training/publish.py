@@ -130,6 +130,7 @@ def _write_scores(path: Path, scores: np.ndarray, split: LabelledSplit) -> None:
 
 def _card(detector: Detector, by_attack: tuple[Figure, ...], shares: dict[str, tuple[float, float, float]]) -> str:
     manifest, provenance, recipe = detector.manifest, detector.manifest.provenance, detector.manifest.provenance["recipe"]
+    num = provenance["num_recordings"]
     test = [figure for figure in manifest.figures if figure.split == "test"]
     dev = [figure for figure in manifest.figures if figure.split == "dev"]
     few = f"Systems with fewer than 5 test recordings are left out. Intervals: {_INTERVALS}"
@@ -138,13 +139,13 @@ def _card(detector: Detector, by_attack: tuple[Figure, ...], shares: dict[str, t
 
 {manifest.summary} Hash `{detector.hash[:12]}`.
 
-- **Trained on** {provenance["num_recordings"]["train"]:,} recordings (Earwitness corpus, train), {recipe["num_spoken"]} sentences by
-  espeak-ng, flite and festival and {recipe["num_copied"]} Griffin-Lim copies of its speech; {provenance["num_epochs_done"]} epochs, recipe
-  `{recipe["name"]}`, seed {provenance["seed"]}. The whole recipe is in `detector.json` under `provenance`.
-- **Calibrated on** dev ({provenance["num_recordings"]["dev"]:,} recordings): score = {manifest.calibration.slope:.3f} x raw
+- **Trained on** {num["train"]:,} recordings (Earwitness corpus, train), {recipe["num_spoken"]} sentences by
+  espeak-ng, flite and festival and {recipe["num_copied"]} Griffin-Lim copies of its speech; {provenance["num_epochs_done"]} epochs,
+  recipe `{recipe["name"]}`, seed {provenance["seed"]}. The whole recipe is in `detector.json` under `provenance`.
+- **Calibrated on** dev ({num["dev"]:,} recordings): score = {manifest.calibration.slope:.3f} x raw
   {manifest.calibration.offset:+.3f} nats. Probability is given at a prior of {manifest.calibration.prior_spoof:.0%} spoof.
-- **Verdicts**: spoof from {manifest.thresholds.upper:+.2f} nats, bona fide below {manifest.thresholds.lower:+.2f}, inconclusive between;
-  chosen on dev for at most {MAX_ERROR:.0%} wrong verdicts of either kind.
+- **Verdicts**: spoof from {manifest.thresholds.upper:+.2f} nats, bona fide below {manifest.thresholds.lower:+.2f},
+  inconclusive between; chosen on dev for at most {MAX_ERROR:.0%} wrong verdicts of either kind.
 
 ## Test: systems and speakers mostly unseen in training
 
@@ -171,7 +172,7 @@ EER of each system against all bona fide test recordings. {few}
 ## Known weaknesses
 
 - Error rates hold for recordings like the corpus: single speakers, 1 to 4.6 s, mostly English, mostly clean. They are higher than
-  what detectors reach on ASVspoof 2019 with training data from the same source, and they will be higher still on material unlike it.
+  what detectors reach on ASVspoof 2019 with training data from the same source, and higher still on material unlike it.
 - The corpus's bona fide comes mostly from a few large collections, its spoofs mostly from clean studio voices. The mean within
   sources compares like with like; where it is worse than the pooled figure, part of the pooled figure is recognition of the source.
 - Bona fide speech that went through heavy noise reduction, a neural codec or a voice changer has the traces of synthesis and may
