@@ -46,8 +46,12 @@ def check_file(text: str) -> Path:
 
 def _within_roots(text: str) -> Path:
     if not text.strip() or "\0" in text:
-        raise ScanError("Type a path, or choose one below.")
-    path = Path(text.strip()).expanduser().resolve()
+        raise ScanError("Type the path of a folder, or choose one below.")
+    try:
+        path = Path(text.strip()).expanduser().resolve(strict=False)
+        path.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, a loop of links, an unknown user
+        raise ScanError(f"{text.strip()[:200]} cannot be a folder: {error}.") from None
     roots = allowed_roots()
     if not any(path.is_relative_to(root) for root in roots):
         allowed = ", ".join(map(str, roots)) or "none"

@@ -72,7 +72,7 @@ def score_histogram_figure(bins: Sequence[HistogramBin], thresholds: Thresholds)
     for value in sorted({thresholds.lower, thresholds.upper}):
         figure.add_vline(x=value, line_dash="dash", line_color="grey", line_width=1)
     figure.update_layout(barmode="overlay", bargap=0.05)
-    figure.update_xaxes(title_text="Spoof score (nats); dashed: thresholds")
+    figure.update_xaxes(title_text="Spoof score (nats)<br>dashed: thresholds")
     figure.update_yaxes(title_text="Recordings")
     return _finished(figure, height=300)
 

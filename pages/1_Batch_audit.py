@@ -50,8 +50,9 @@ def show_audit(store: Store, audit_id: int) -> None:
         chosen = choose_filter(store, audit_id)
         show_newer_button(audit)
         selected, num_matching = show_table(store, audit_id, chosen)
+        message = st.empty()  # always there, so that what follows keeps its place and its half-filled fields
         if saved := st.session_state.pop("review-saved", None):
-            st.success(saved)
+            message.success(saved)
         opened = opened_entry(store, audit_id, selected)
         if selected or opened:
             show_review_form(store, audit_id, selected or (opened.row,), chosen, num_matching)

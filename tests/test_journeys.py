@@ -134,13 +134,14 @@ def test_audit_a_folder_review_three_export(server: Server, page, tmp_path: Path
     page.wait_for_timeout(1_500)
     for number, verdict in enumerate(("spoof", "spoof", "inconclusive")):
         _select_row(page, number)
+        page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
+        page.wait_for_timeout(2_000)
         form = page.locator("[data-testid=stForm]")
         form.get_by_role("radio", name=verdict).or_(form.get_by_role("button", name=verdict, exact=True)).first.click()
         form.get_by_label("Your name").fill("A. Analyst")
         form.get_by_label("Note").fill(f"=note {number}")
         if number == 2:
-            page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
-            page.mouse.wheel(0, -5_000)
+            page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
             _picture(page, "batch-audit", tmp_path)
         form.get_by_role("button", name="Save the review").click()
         page.get_by_text(f"1 recording(s) reviewed as {verdict}").wait_for()

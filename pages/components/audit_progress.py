@@ -96,7 +96,7 @@ def _show_bar(audit: Audit) -> None:
 def _show_counts(audit: Audit) -> None:
     counts = {"Spoof": audit.num_spoof, "Inconclusive": audit.num_inconclusive, "Bona fide": audit.num_bona_fide}
     reused = f"{audit.num_reused:,} files were known or duplicates, not scored again."
-    with st.container(horizontal=True, gap="large"):  # wraps where the window is narrow
+    with st.container(horizontal=True, gap="medium"):  # wraps where the window is narrow
         for name, count in (counts | {"Refused": audit.num_refused}).items():
             st.metric(name, f"{count:,}", width="content")
         st.metric("Audio", f"{audit.audio_s / 3_600:,.2f} h", help=reused, width="content")

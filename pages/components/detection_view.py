@@ -77,7 +77,7 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
 
 def _show_numbers(detection: Detection, detector: Detector) -> None:
     thresholds, prior = detector.manifest.thresholds, detector.manifest.calibration.prior_spoof
-    row = st.container(horizontal=True, gap="large")  # wraps where the window is narrow
+    row = st.container(horizontal=True, gap="medium")  # wraps where the window is narrow
     row.metric(
         "Spoof score (nats)",
         f"{detection.spoof_score:+.2f}",
