@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ from core.features import IMAGE_SIZE
 
 _EXPORT_VERSION = 1
 """Raised when the export changes, so that older caches are not used."""
+
+# torch.onnx.export crashes the process when an earlier export ran on a thread that has ended (torch 2.11), and the
+# dashboard has a thread per rerun: all exports share one thread that lasts.
+_EXPORTS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onnx-export")
 
 
 def cache_folder() -> Path:
@@ -33,7 +38,7 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> onnxruntime.Inf
     """
     path = cache_folder() / f"{detector.hash}.{_EXPORT_VERSION}.onnx"
     if not path.is_file():
-        _export(detector.load_model(), path)
+        _EXPORTS.submit(_export, detector.load_model(), path).result()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
