@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()  # here, where a reader that has gone is met below
+        return status
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -14,15 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core.checkpoints import Detector
 from core.errors import StoreError
-from core.records import STALE_S, Audit, AuditStatus, ScanSettings, Verdict
+from core.records import STALE_S, Audit, AuditStatus, ScanSettings
 from core.schema import WRITES, audits, default_url, detectors, open_engine
-
-_VERDICT_COUNTERS = {
-    Verdict.SPOOF: "num_spoof",
-    Verdict.INCONCLUSIVE: "num_inconclusive",
-    Verdict.BONA_FIDE: "num_bona_fide",
-    Verdict.REFUSED: "num_refused",
-}
 
 
 class Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_imports_point_one_way(place: str) -> None:
                 assert module.startswith("pages.components") or module == "pages.components", f"{path}: {module}"
 
 
+def test_pages_ask_only_core_and_their_components() -> None:
+    for path in [ROOT / "Home.py", *sorted((ROOT / "pages").glob("*.py"))]:
+        for module in _imported(ast.parse(path.read_text(encoding="utf-8"))):
+            top = module.split(".")[0]
+            assert top in {"core", "pages", "streamlit"} | sys.stdlib_module_names, f"{path}: {module}"
+
+
 def test_data_holds_no_code() -> None:
     assert not list((ROOT / "data").rglob("*.py"))
 
@@ -54,6 +62,7 @@ def test_data_holds_no_code() -> None:
 def test_caches_live_in_one_module() -> None:
     for path, tree in _trees():
         names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
         if path.name != "resources.py":
             assert not names & {"cache_data", "cache_resource"}, path
     resources = ast.parse((ROOT / "pages" / "components" / "resources.py").read_text(encoding="utf-8"))
@@ -70,8 +79,11 @@ def test_nothing_unpickles_and_nothing_is_swallowed() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, f"{path}:{node.lineno}: bare except"
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
-                assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
+            if isinstance(node, ast.Call):
+                name, options = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert name not in ("eval", "exec"), f"{path}:{node.lineno}"
+                assert name != "torch.load" or options.get("weights_only") == "True", f"{path}:{node.lineno}"
+                assert options.get("allow_pickle", "False") == "False", f"{path}:{node.lineno}"
 
 
 def test_pages_set_their_frame_first_and_stay_short() -> None:

@@ -288,7 +288,8 @@ def test_detectors_lists_names_hashes_and_figures(tiny_detector: Detector, capsy
     assert any("EER" in line and "%" in line and "bona fide" in line for line in shipped)
 
 
-def test_output_into_a_pipe_that_closes(tiny_detector: Detector) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_into_a_pipe_that_closes(tiny_detector: Detector, unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.run(
@@ -297,6 +298,7 @@ def test_output_into_a_pipe_that_closes(tiny_detector: Detector) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         check=False,
     )
     os.close(writing)

@@ -145,12 +145,13 @@ def test_channels_have_a_row_each(tmp_path: Path, store: Store, suffix: str) -> 
 
 
 def test_only_the_audits_own_detector_and_channel_mode(tmp_path: Path, store: Store) -> None:
-    make_audit(store, [scored("a.wav", 1.0)])
-    make_audit(store, [scored("a.wav", 2.0, channels="each")], channels="each")
-    audit_id, _ = make_audit(store, [scored("a.wav", 3.0)], detector=make_detector("other", "cd" * 32))
-    export_audit(store, audit_id, tmp_path / "a.jsonl")
-    (row,) = read_rows(tmp_path / "a.jsonl")
-    assert (row["spoof_score"], row["detector"], row["detector_hash"]) == (3.0, "other", "cd" * 32)
+    mixed, _ = make_audit(store, [scored("a.wav", 1.0)])
+    apart, _ = make_audit(store, [scored("a.wav", 2.0, channels="each")], channels="each")
+    other, _ = make_audit(store, [scored("a.wav", 3.0)], detector=make_detector("other", "cd" * 32))
+    for audit_id, *expected in ((mixed, 1.0, "mix", "fake"), (apart, 2.0, "1", "fake"), (other, 3.0, "mix", "other")):
+        export_audit(store, audit_id, tmp_path / "a.jsonl")
+        (row,) = read_rows(tmp_path / "a.jsonl")
+        assert [row["spoof_score"], row["channel"], row["detector"]] == expected
 
 
 def test_a_filter_narrows_the_export(tmp_path: Path, store: Store, audit_id: int) -> None:
