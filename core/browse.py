@@ -84,12 +84,3 @@ def complete_path(text: str, *, limit: int = 20) -> tuple[str, ...]:
         return tuple(str(path) for path in list_folders(parent) if path.name.startswith(start))[:limit]
     except ScanError:
         return tuple(str(root) for root in allowed_roots() if str(root).startswith(text))[:limit]
-
-
-def _resolved(text: str) -> Path:
-    try:
-        path = Path(text).expanduser().resolve()
-        path.is_dir()  # fails where the system refuses even to look
-    except (OSError, RuntimeError) as error:  # a name too long, a loop of links, ~ of an unknown user
-        raise ScanError(f"{text} cannot be a folder: {error}.") from None
-    return path

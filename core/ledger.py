@@ -9,15 +9,16 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 
 from core.errors import StoreError
+from core.filters import of_mode
 from core.protocols import Trial, utterance_of
-from core.records import AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
+from core.records import AudioInfo, AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
 from core.schema import audits, entries, recordings, scores, segments
 from core.store import Store, is_dead
 
@@ -27,6 +28,19 @@ _VERDICT_COUNTERS = {
     Verdict.BONA_FIDE: "num_bona_fide",
     Verdict.REFUSED: "num_refused",
 }
+
+_RESULT_COLUMNS = (
+    "recording_id",
+    "score_id",
+    "verdict",
+    "spoof_score",
+    "probability",
+    "duration_s",
+    "codec",
+    "reason_code",
+    "reason",
+)
+"""What an entry repeats of its riskiest score."""
 
 
 class Ledger:
@@ -109,7 +123,7 @@ class Ledger:
     def known_hashes(self, hashes: Iterable[str]) -> frozenset[str]:
         """Those contents that the audit's detector scored before in its channel mode."""
         query = sa.select(recordings.c.sha256).distinct().join(scores).where(recordings.c.sha256.in_(list(hashes)))
-        query = query.where((scores.c.detector_hash == self.detector_hash) & _channel_condition(self.channels))
+        query = query.where((scores.c.detector_hash == self.detector_hash) & of_mode(self.channels))
         with self.store.reading() as connection:
             return frozenset(connection.scalars(query))
 
@@ -125,33 +139,35 @@ class Ledger:
             connection.execute(sa.select(audits.c.id).where(audits.c.id == self.audit_id).with_for_update())
             ids = self._add_recordings(connection, [record for _, record in scored])
             self._add_scores(connection, ids, [record for _, record in scored if record.sha256])
-            hashes = {entry_id: record.sha256 for entry_id, record in scored if record.sha256} | dict(reused)
-            unread = {entry_id: record.detections[0] for entry_id, record in scored if not record.sha256}
-            known = self._riskiest(connection, set(hashes.values()))
-            firsts = _first_entries(connection, self.audit_id, {row["recording_id"] for row in known.values()})
-            updates = []
-            for entry_id in sorted(hashes.keys() | unread.keys()):
-                if entry_id in unread:
-                    updates.append(_refused_update(entry_id, unread[entry_id]))
-                    continue
-                row = known[hashes[entry_id]]
-                first = firsts.setdefault(row["recording_id"], entry_id)
-                updates.append(dict(row) | {"entry_id": entry_id, "duplicate_of": first if first != entry_id else None})
-            pending = sa.select(entries.c.id).where(
-                entries.c.id.in_([u["entry_id"] for u in updates]), entries.c.is_done.is_(False)
-            )
-            still_pending = set(connection.scalars(pending))
+            updates = self._updates(connection, scored, reused)
+            pending = entries.c.id.in_([update["entry_id"] for update in updates]), entries.c.is_done.is_(False)
+            still_pending = set(connection.scalars(sa.select(entries.c.id).where(*pending)))
             updates = [update for update in updates if update["entry_id"] in still_pending]
-            if not updates:
-                return
-            names = [name for name in updates[0] if name != "entry_id"]
-            values = {name: sa.bindparam(f"new_{name}") for name in names} | {"is_done": True}
-            statement = entries.update().where(entries.c.id == sa.bindparam("entry_id")).values(values)
-            connection.execute(
-                statement, [{f"new_{name}": u[name] for name in names} | {"entry_id": u["entry_id"]} for u in updates]
-            )
-            reused_ids = {entry_id for entry_id, _ in reused} & still_pending
-            self._count(connection, updates, num_reused=len(reused_ids))
+            if updates:
+                names = [*_RESULT_COLUMNS, "duplicate_of"]
+                values = {name: sa.bindparam(f"new_{name}") for name in names} | {"is_done": True}
+                statement = entries.update().where(entries.c.id == sa.bindparam("entry_id")).values(values)
+                rows = [{f"new_{name}": update[name] for name in names} | {"entry_id": update["entry_id"]} for update in updates]
+                connection.execute(statement, rows)
+                self._count(connection, updates, num_reused=len({entry_id for entry_id, _ in reused} & still_pending))
+
+    def _updates(
+        self, connection: sa.Connection, scored: Sequence[tuple[int, ScoredRecording]], reused: Sequence[tuple[int, str]]
+    ) -> list[dict]:
+        """What becomes of each entry, in the order of their ids: `_RESULT_COLUMNS`, `duplicate_of` and `entry_id`."""
+        hashes = {entry_id: record.sha256 for entry_id, record in scored if record.sha256} | dict(reused)
+        unread = {entry_id: record.detections[0] for entry_id, record in scored if not record.sha256}
+        known = self._riskiest(connection, set(hashes.values()))
+        firsts = _first_entries(connection, self.audit_id, {row["recording_id"] for row in known.values()})
+        updates = []
+        for entry_id in sorted(hashes.keys() | unread.keys()):
+            if entry_id in unread:
+                updates.append(_refused_update(entry_id, unread[entry_id]))
+                continue
+            row = known[hashes[entry_id]]
+            first = firsts.setdefault(row["recording_id"], entry_id)
+            updates.append(row | {"entry_id": entry_id, "duplicate_of": first if first != entry_id else None})
+        return updates
 
     def _count(self, connection: sa.Connection, updates: list[dict], *, num_reused: int) -> None:
         verdicts = Counter(update["verdict"] for update in updates)
@@ -164,11 +180,7 @@ class Ledger:
         rows = {}
         for record in records:
             if record.sha256:
-                info = (
-                    asdict(record.info)
-                    if record.info
-                    else dict.fromkeys(("container", "codec", "sample_rate_hz", "num_channels", "duration_s", "size_bytes"))
-                )
+                info = asdict(record.info) if record.info else dict.fromkeys(field.name for field in fields(AudioInfo))
                 rows[record.sha256] = info | {"sha256": record.sha256}
         if not rows:
             return {}
@@ -207,25 +219,12 @@ class Ledger:
             .where(
                 recordings.c.sha256.in_(list(hashes)),
                 scores.c.detector_hash == self.detector_hash,
-                _channel_condition(self.channels),
+                of_mode(self.channels),
             )
         )
         best: dict[str, dict] = {}
         for row in connection.execute(query).mappings():
-            columns = {
-                name: row[name]
-                for name in (
-                    "recording_id",
-                    "verdict",
-                    "spoof_score",
-                    "probability",
-                    "duration_s",
-                    "codec",
-                    "reason_code",
-                    "reason",
-                )
-            }
-            columns["score_id"] = row["id"]
+            columns = {name: row["id" if name == "score_id" else name] for name in _RESULT_COLUMNS}
             other = best.get(row["sha256"])
             if other is None or _risk(columns) > _risk(other):
                 best[row["sha256"]] = columns
@@ -248,9 +247,8 @@ def _entry_row(audit_id: int, file: FoundFile, trials: dict[str, Trial]) -> dict
 
 
 def _refused_update(entry_id: int, detection: Detection) -> dict:
-    empty = dict.fromkeys(("recording_id", "score_id", "duplicate_of", "spoof_score", "probability", "duration_s", "codec"))
     refusal = {"verdict": detection.verdict, "reason_code": detection.reason_code, "reason": detection.reason}
-    return empty | refusal | {"entry_id": entry_id}
+    return dict.fromkeys(_RESULT_COLUMNS) | refusal | {"entry_id": entry_id, "duplicate_of": None}
 
 
 def _score_row(recording_id: int, detector_hash: str, detection: Detection) -> dict:
@@ -281,10 +279,6 @@ def _first_entries(connection: sa.Connection, audit_id: int, recording_ids: set[
     query = query.where(entries.c.audit_id + 0 == audit_id, entries.c.recording_id.in_(list(recording_ids)))
     query = query.where(entries.c.is_done.is_(True), entries.c.duplicate_of.is_(None)).group_by(entries.c.recording_id)
     return {row.recording_id: row.first for row in connection.execute(query)}
-
-
-def _channel_condition(channels: str) -> sa.ColumnElement[bool]:
-    return scores.c.channel == "mix" if channels == "mix" else scores.c.channel != "mix"
 
 
 def _risk(columns: dict) -> float:

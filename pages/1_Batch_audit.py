@@ -47,7 +47,7 @@ def show_audit(store: Store, audit_id: int) -> None:
             left.plotly_chart(score_histogram_figure(bins, detector.manifest.thresholds), key="histogram")
         right.plotly_chart(folder_share_figure(folder_shares(store, audit_id)), key="folders")
     with table:
-        chosen = choose_filter(store, audit_id)
+        chosen = choose_filter(store, audit)
         show_newer_button(audit)
         selected, num_matching = show_table(store, audit_id, chosen)
         message = st.empty()  # always there, so that what follows keeps its place and its half-filled fields

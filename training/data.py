@@ -117,12 +117,12 @@ def random_crop(samples: torch.Tensor, rng: np.random.Generator) -> torch.Tensor
         samples = samples[start : start + length].repeat(-(-WINDOW_SAMPLES // max(1, length)))
         shift = int(rng.integers(WINDOW_SAMPLES)) if rng.random() < 0.5 else 0
         samples = samples.roll(-shift)[:WINDOW_SAMPLES]
-    return samples.float() / 32_768
+    return to_float(samples)
 
 
 def trim_edges(samples: torch.Tensor, *, keep_s: float, range_db: float) -> torch.Tensor:
     """Cuts leading and trailing frames more than `range_db` below the loudest, keeping `keep_s` at each edge."""
-    levels = frame_levels_db(samples.float() / 32_768)
+    levels = frame_levels_db(to_float(samples))
     active = torch.nonzero(levels > max(ACTIVE_DB, float(levels.max()) - range_db)).flatten()
     if not len(active):
         return samples
@@ -131,8 +131,18 @@ def trim_edges(samples: torch.Tensor, *, keep_s: float, range_db: float) -> torc
     return samples[max(0, first) : last]
 
 
+def to_int16(samples: torch.Tensor) -> torch.Tensor:
+    """Samples in -1 to 1 as int16, what is beyond clipped."""
+    return (samples * 32_768).round().clamp(-32_768, 32_767).to(torch.int16)
+
+
+def to_float(samples: torch.Tensor) -> torch.Tensor:
+    """int16 as float32 in -1 to 1."""
+    return samples.float() / 32_768
+
+
 def _load_int16(path: Path) -> torch.Tensor:
-    return (load(path)[0] * 32_768).round().clamp(-32_768, 32_767).to(torch.int16)
+    return to_int16(load(path)[0])
 
 
 def _corpus_table(path: Path) -> dict[str, dict[str, str]]:

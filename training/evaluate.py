@@ -12,7 +12,7 @@ from core.checkpoints import Figure
 from core.metrics import Interval, balanced_accuracy, bootstrap_interval, equal_error_rate, log_likelihood_ratio_cost
 from core.models import raw_scores
 from core.segments import split_windows
-from training.data import LabelledSplit
+from training.data import LabelledSplit, to_float
 
 MIN_PER_GROUP = 5
 """Attacks and families with fewer recordings get no figure of their own."""
@@ -24,7 +24,7 @@ def score_split(model: torch.nn.Module, front_end: torch.nn.Module, split: Label
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    windows = [split_windows(samples.float() / 32_768) for samples in split.samples]
+    windows = [split_windows(to_float(samples)) for samples in split.samples]
     owners = torch.repeat_interleave(torch.arange(len(windows)), torch.tensor([len(w) for w in windows]))
     scores = []
     for batch in torch.cat(windows).split(batch_size):
@@ -48,7 +48,7 @@ def figures_of(name: str, scores: np.ndarray, split: LabelledSplit) -> tuple[Fig
     spoof = split.is_spoof
     everything = np.ones(len(scores), dtype=bool)
     figures = [
-        _figure(name, "EER", _eer, scores, split, everything),
+        pooled_eer(name, "EER", scores, split),
         _figure(name, "balanced accuracy at 0", balanced_accuracy, scores, split, everything),
         _figure(name, "Cllr (bits)", log_likelihood_ratio_cost, scores, split, everything),
         *_within_sources(name, scores, split),
@@ -59,6 +59,11 @@ def figures_of(name: str, scores: np.ndarray, split: LabelledSplit) -> tuple[Fig
             figures.append(_figure(name, f"EER, {label}", _eer, scores, split, chosen | ~spoof))
     figures += [_figure(name, f"EER, {family}", _eer, scores, split, mask) for family, mask in _masks(split.families, spoof)]
     return tuple(figures)
+
+
+def pooled_eer(split_name: str, name: str, scores: np.ndarray, split: LabelledSplit) -> Figure:
+    """EER over all of a split, with its interval over speakers."""
+    return _figure(split_name, name, _eer, scores, split, np.ones(len(scores), dtype=bool))
 
 
 def attack_figures(name: str, scores: np.ndarray, split: LabelledSplit) -> tuple[Figure, ...]:

@@ -18,7 +18,7 @@ import torchaudio
 
 from core.audio import SAMPLE_RATE_HZ
 from core.protocols import Trial
-from training.data import LabelledSplit, trim_edges
+from training.data import LabelledSplit, to_float, trim_edges
 from training.samples import Side, griffin_lim, speak
 
 _WHO = "the driver|a neighbour|my colleague|the manager|her sister|the teacher|a customer|the doctor|our guide|the new clerk".split(
@@ -55,7 +55,7 @@ def add_made_spoofs(split: LabelledSplit, *, num_spoken: int, num_copied: int, s
     with ThreadPoolExecutor() as pool:
         spoken = list(pool.map(_spoken_at_16_khz, sides))
     sources = rng.choice(np.nonzero(~split.is_spoof)[0], size=num_copied, replace=False)
-    copied = [griffin_lim(split.samples[i].float() / 32_768, seed=int(i)) for i in sources]
+    copied = [griffin_lim(to_float(split.samples[i]), seed=int(i)) for i in sources]
     trials = [_trial(i, side.engine, f"{side.engine}-{side.voice}") for i, side in enumerate(sides)]
     trials += [_trial(num_spoken + i, "griffin-lim", split.trials[s].speaker) for i, s in enumerate(sources)]
     samples = tuple(_finished(made, rng) for made in spoken + copied)
@@ -91,7 +91,8 @@ def _spoken_at_16_khz(side: Side) -> torch.Tensor:
 def _finished(samples: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Made speech float `[time]` as int16, treated as the corpus was."""
     whole = (samples / samples.abs().max().clamp_min(1e-6) * 16_000).to(torch.int16)
-    cut = trim_edges(whole, keep_s=rng.uniform(0.04, 0.2), range_db=40.0)[: int(_MAX_S * SAMPLE_RATE_HZ)].float() / 32_768
+    cut = trim_edges(whole, keep_s=rng.uniform(0.04, 0.2), range_db=40.0)[: int(_MAX_S * SAMPLE_RATE_HZ)]
+    cut = to_float(cut)
     level_db = 10 * torch.log10(cut.square().mean().clamp_min(1e-9))
     cut = (cut * 10 ** ((rng.uniform(-30, -19) - float(level_db)) / 20)).clamp(-1, 1)
     coded = io.BytesIO()

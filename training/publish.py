@@ -21,8 +21,8 @@ from core.detect import Scorer
 from core.errors import CoreError
 from core.features import build_front_end
 from training.augment import telephone_line
-from training.data import LabelledSplit, trim_edges
-from training.evaluate import attack_figures, figures_of, score_split, verdict_shares
+from training.data import LabelledSplit, to_float, to_int16, trim_edges
+from training.evaluate import attack_figures, figures_of, pooled_eer, score_split, verdict_shares
 from training.loop import load_trained
 from training.recipes import Recipe
 
@@ -85,19 +85,15 @@ def _serve(scorer: Scorer, split: LabelledSplit) -> np.ndarray:
 def _conditions(model, front_end, test: LabelledSplit, calibration) -> list[Figure]:
     """Pooled EER of test under changes that must not matter much."""
     changes = {
-        "EER, telephone line (8 kHz, mu-law)": lambda samples: _int16(telephone_line(samples.float() / 32_768)),
+        "EER, telephone line (8 kHz, mu-law)": lambda samples: to_int16(telephone_line(to_float(samples))),
         "EER, edge silence removed": lambda samples: trim_edges(samples, keep_s=0.0, range_db=35.0),
     }
     figures = []
     for name, change in changes.items():
         changed = dataclasses.replace(test, samples=tuple(change(samples) for samples in test.samples))
         scores = calibration.slope * score_split(model, front_end, changed) + calibration.offset
-        figures.append(dataclasses.replace(figures_of("test", scores, changed)[0], name=name))
+        figures.append(pooled_eer("test", name, scores, changed))
     return figures
-
-
-def _int16(samples: torch.Tensor) -> torch.Tensor:
-    return (samples * 32_768).round().clamp(-32_768, 32_767).to(torch.int16)
 
 
 def _provenance(recipe: Recipe, run: Path, num_epochs: int, splits: dict[str, LabelledSplit]) -> dict:

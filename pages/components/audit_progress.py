@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
-from core.errors import CoreError
 from core.records import Audit, AuditStatus
 from core.scan import resume_audit
 from core.store import Store
@@ -107,20 +104,13 @@ def _show_controls(store: Store, audit: Audit) -> None:
         return
     row = st.container(horizontal=True)
     if row.button("Pause", icon=":material/pause:", disabled=audit.status is not AuditStatus.RUNNING, key="pause"):
-        _do(lambda: store.request(audit.id, "pause"))
+        store.request(audit.id, "pause")
     can_resume = audit.status in _RESUMABLE or (audit.status is AuditStatus.QUEUED and audit.is_stale)
     if row.button("Resume", icon=":material/play_arrow:", disabled=not can_resume, key="resume"):
-        _do(lambda: resume_audit(store, audit.id))
+        resume_audit(store, audit.id)
         st.rerun()
     if row.button("Cancel", icon=":material/close:", key="cancel", help="Keeps what is scored."):
-        _do(lambda: store.request(audit.id, "cancel"))
-
-
-def _do(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except CoreError as error:
-        st.error(escaped(str(error)))
+        store.request(audit.id, "cancel")
 
 
 def _words(seconds: float) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import VERDICT_COLOURS
-from core.records import TriageFilter, TriagePage, TriageRow, Verdict
+from core.records import Audit, TriageFilter, TriagePage, TriageRow, Verdict
 from core.store import Store
 from core.triage import triage_page
 from pages.components import resources
@@ -21,9 +21,9 @@ _COLOURS = {f"{_SYMBOLS[verdict]} {verdict}": f"color: {colour}" for verdict, co
 _ORDERS = {"Highest score first": "risk", "Lowest score first": "safe", "Path": "path", "Longest first": "duration"}
 
 
-def choose_filter(store: Store, audit_id: int) -> TriageFilter:
+def choose_filter(store: Store, audit: Audit) -> TriageFilter:
     """Widgets for what the table shows."""
-    all_folders, all_codecs = resources.folders_and_codecs(store, store.audit(audit_id))
+    audit_id, (all_folders, all_codecs) = audit.id, resources.folders_and_codecs(store, audit)
     verdicts = st.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", key=f"verdicts-{audit_id}")
     second, third, fourth = st.columns([4, 2, 2])
     text = second.text_input("Path contains", key=f"text-{audit_id}", placeholder="part of a file or folder name")
