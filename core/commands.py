@@ -16,7 +16,7 @@ from core.checkpoints import detector_named, find_detectors
 from core.errors import CoreError
 from core.features import FEATURE_KINDS
 from core.records import Audit, AuditStatus, Detection, ScanSettings, Verdict
-from core.reports import without_nan
+from core.reports import figure_words, without_nan
 
 _EPILOG = """exit status: 0 finished, 1 could not be done or was interrupted, 2 wrong usage.
 
@@ -187,9 +187,9 @@ def _detectors(options: argparse.Namespace) -> int:
         manifest = detector.manifest
         print(f"{detector.name}  {detector.hash[:12]}  {manifest.model} on {manifest.features.kind}\n  {manifest.summary}")
         for figure in manifest.figures:
-            interval = f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
+            value, interval = figure_words(figure)
             counts = f"{figure.num_bona_fide} bona fide, {figure.num_spoof} spoof"
-            print(f"  {figure.split:<5} {figure.name:<34} {interval:<24} {counts}")
+            print(f"  {figure.split:<5} {figure.name:<36} {value:<6} ({interval})  {counts}")
     return 0
 
 

@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import asdict
 
-from core.checkpoints import Detector
+from core.checkpoints import Detector, Figure
 from core.records import AudioInfo, Detection, Verdict
 
 _WORDS = {
@@ -29,6 +29,12 @@ def probability_words(probability: float) -> str:
     if probability < 0.01:
         return "under 1 %"
     return "over 99 %" if probability > 0.99 else f"{probability:.0%}"
+
+
+def figure_words(figure: Figure) -> tuple[str, str]:
+    """A measured figure and its 95 % interval: rates in per cent, costs in bits as they are."""
+    value, low, high = (f"{x:.3f}" if "bits" in figure.name else f"{x:.1%}" for x in (figure.value, figure.low, figure.high))
+    return value, f"{low} to {high}"
 
 
 def file_words(name: str, sha256: str | None, info: AudioInfo | None, detections: tuple[Detection, ...], detector: Detector) -> str:

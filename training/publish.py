@@ -20,6 +20,7 @@ from core.checkpoints import Detector, DetectorManifest, Figure, save_detector
 from core.detect import Scorer
 from core.errors import CoreError
 from core.features import build_front_end
+from core.reports import figure_words
 from training.augment import telephone_line
 from training.data import LabelledSplit, to_float, to_int16, trim_edges
 from training.evaluate import attack_figures, figures_of, pooled_eer, score_split, verdict_shares
@@ -184,6 +185,6 @@ _INTERVALS = "95 %, bootstrap over speakers (over sources for the mean within so
 def _table(figures: list[Figure] | tuple[Figure, ...]) -> str:
     lines = ["| figure | value | 95 % interval | bona fide | spoof |", "| --- | --- | --- | --- | --- |"]
     for figure in figures:
-        cells = [f"{value:.3f}" if "bits" in figure.name else f"{value:.1%}" for value in (figure.value, figure.low, figure.high)]
-        lines.append(f"| {figure.name} | {cells[0]} | {cells[1]} to {cells[2]} | {figure.num_bona_fide} | {figure.num_spoof} |")
+        value, interval = figure_words(figure)
+        lines.append(f"| {figure.name} | {value} | {interval} | {figure.num_bona_fide} | {figure.num_spoof} |")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from core.figures import recording_figure
 from core.preview import MAX_PLAYED_S
 from core.quality import WARNINGS
 from core.records import AudioInfo, Detection, Verdict
-from core.reports import file_words, probability_words, recording_json, segments_csv, verdict_words
+from core.reports import figure_words, file_words, probability_words, recording_json, segments_csv, verdict_words
 from pages.components import resources
 from pages.components.frame import escaped, plain
 
@@ -114,10 +114,7 @@ def show_figures(detector: Detector) -> None:
         {
             "Measured on": figure.split,
             "Figure": figure.name,
-            "Value": f"{figure.value:.3f}" if "bits" in figure.name else f"{figure.value:.1%}",
-            "95 % interval": f"{figure.low:.3f} to {figure.high:.3f}"
-            if "bits" in figure.name
-            else f"{figure.low:.1%} to {figure.high:.1%}",
+            **dict(zip(("Value", "95 % interval"), figure_words(figure), strict=True)),
             "Bona fide": figure.num_bona_fide,
             "Spoof": figure.num_spoof,
         }
