@@ -1,4 +1,4 @@
-"""Front ends: modules from samples `[batch, 64000]` to feature images `[batch, 1, 224, 224]`, and their axes.
+"""Front ends: modules from samples `[batch, 64000]` to feature images `[batch, channel, 224, 224]`, and their axes.
 
 Row 0 is the lowest frequency (or amplitude). Levels are standardised per image, so that loudness is no cue.
 """
@@ -21,7 +21,7 @@ IMAGE_SIZE = 224
 HOP_SAMPLES = 286
 """1 + 64,000 // 286 = 224 centred frames."""
 
-FeatureKind = Literal["log_spectrogram", "mel", "lfcc", "mfcc", "waveform"]
+FeatureKind = Literal["log_spectrogram", "multi_resolution", "mel", "lfcc", "mfcc", "waveform"]
 _FFT_SAMPLES = {
     # 257 bins of 31.25 Hz; the lowest 224 (0 to 6,969 Hz) are the image. What is left out above 7 kHz is mostly the
     # transition band of whichever resampler made the file: a trace of its history, not of speech.
@@ -34,6 +34,10 @@ _FFT_SAMPLES = {
 }
 
 
+# Window in samples, FFT points, and every how many bins a row is taken, for the channels of `multi_resolution`.
+_RESOLUTIONS = ((512, 512, 1), (160, 512, 1), (1_024, 1_024, 2))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureConfig:
     """Which front end a detector uses; saved with it."""
@@ -41,13 +45,18 @@ class FeatureConfig:
     kind: FeatureKind = "log_spectrogram"
     """One of `FEATURE_KINDS`."""
     dynamic_range_db: float = 80.0
-    """Levels further below the image's loudest point are raised to that floor (spectrogram and mel)."""
+    """Levels further below the image's loudest point are raised to that floor (spectrograms and mel)."""
 
     def __post_init__(self) -> None:
         if self.kind not in FEATURE_KINDS:
             raise DetectorError(f"unknown feature kind {self.kind!r}; expected one of {', '.join(FEATURE_KINDS)}")
         if not 20 <= self.dynamic_range_db <= 120:
             raise DetectorError(f"dynamic_range_db is {self.dynamic_range_db}; expected 20 to 120")
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the image."""
+        return len(_RESOLUTIONS) if self.kind == "multi_resolution" else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,34 @@ class LogSpectrogram(torch.nn.Module):
     def axes(self) -> ImageAxes:
         """Rows are FFT bins, in Hz."""
         bin_hz = SAMPLE_RATE_HZ / self.transform.n_fft
+        return ImageAxes(time_s=_frame_times_s(), rows=tuple(i * bin_hz for i in range(IMAGE_SIZE)), row_label="Frequency (Hz)")
+
+
+class MultiResolution(torch.nn.Module):
+    """Three log spectrograms of one grid (31.25 Hz by 17.9 ms) as the channels of an image: windows of 32, 10 and 64 ms.
+
+    The short window shows pitch pulses and clicks, the long one single harmonics; each channel is standardised by itself.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.dynamic_range_db = config.dynamic_range_db
+        self.transforms = torch.nn.ModuleList(
+            torchaudio.transforms.Spectrogram(n_fft=num_fft, win_length=window, hop_length=HOP_SAMPLES, power=2.0)
+            for window, num_fft, _ in _RESOLUTIONS
+        )
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """`[batch, 64000]` to `[batch, 3, 224, 224]`."""
+        channels = []
+        for transform, (_, _, step) in zip(self.transforms, _RESOLUTIONS, strict=True):
+            power = transform(samples)[:, : IMAGE_SIZE * step : step]
+            channels.append(standardise(decibels(power, self.dynamic_range_db)))
+        return torch.stack(channels, dim=1)
+
+    def axes(self) -> ImageAxes:
+        """Rows are FFT bins, in Hz, as in `LogSpectrogram`."""
+        bin_hz = SAMPLE_RATE_HZ / _RESOLUTIONS[0][1]
         return ImageAxes(time_s=_frame_times_s(), rows=tuple(i * bin_hz for i in range(IMAGE_SIZE)), row_label="Frequency (Hz)")
 
 
@@ -164,6 +201,7 @@ class WaveformImage(torch.nn.Module):
 
 _FRONT_ENDS = {
     "log_spectrogram": LogSpectrogram,
+    "multi_resolution": MultiResolution,
     "mel": MelSpectrogram,
     "lfcc": Cepstrum,
     "mfcc": Cepstrum,

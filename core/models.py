@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from core.errors import DetectorError
+from core.imagenet import load_imagenet
 
 CLASS_ORDER = ("bona fide", "spoof")
 """What the two outputs mean, in order."""
@@ -34,40 +35,101 @@ def vgg27() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(6_272, len(CLASS_ORDER)))
 
 
-def resnet50(*, pretrained: bool = False) -> nn.Module:
-    """Torchvision's ResNet-50 on the image repeated to three channels, two outputs.
+def resnet50(*, pretrained: bool = False) -> nn.Sequential:
+    """Torchvision's ResNet-50 (He et al. 2015) on an image of one channel, repeated, or of three; two outputs.
 
     Args:
-        pretrained: start from ImageNet weights (downloaded by torchvision on first use).
+        pretrained: start from ImageNet weights, which must be at hand (`core.imagenet`).
 
     Raises:
-        DetectorError: the weights are asked for and cannot be loaded.
+        DetectorError: the weights are asked for and are not there.
     """
-    weights = torchvision.models.ResNet50_Weights.IMAGENET1K_V2 if pretrained else None
-    try:
-        network = torchvision.models.resnet50(weights=weights)
-    except OSError as error:  # URLError, a refused connection, a full disk
-        raise DetectorError(
-            f"ImageNet weights for resnet50 could not be downloaded ({error}). Connect to the internet once, put the file into "
-            f"{torch.hub.get_dir()}/checkpoints, or train from scratch with pretrained=False."
-        ) from None
+    network = torchvision.models.resnet50()
+    if pretrained:
+        network.load_state_dict(load_imagenet("resnet50"))
     network.fc = nn.Linear(network.fc.in_features, len(CLASS_ORDER))
     return nn.Sequential(RepeatChannels(3), network)
 
 
+def resnet18(*, pretrained: bool = False) -> nn.Sequential:
+    """Torchvision's ResNet-18 (He et al. 2015), as `resnet50`."""
+    network = torchvision.models.resnet18()
+    if pretrained:
+        network.load_state_dict(load_imagenet("resnet18"))
+    network.fc = nn.Linear(network.fc.in_features, len(CLASS_ORDER))
+    return nn.Sequential(RepeatChannels(3), network)
+
+
+# Output channels, repeats, kernel, stride of the first, expansion. Source: Tan and Le (2019), table 1.
+_EFFICIENTNET_STAGES = (
+    (16, 1, 3, 1, 1), (24, 2, 3, 2, 6), (40, 2, 5, 2, 6), (80, 3, 3, 2, 6), (112, 3, 5, 1, 6), (192, 4, 5, 2, 6), (320, 1, 3, 1, 6),
+)  # fmt: skip
+
+
+def efficientnet_lite0(*, pretrained: bool = False) -> nn.Sequential:
+    """EfficientNet-Lite0 on an image of one channel, repeated, or of three; two outputs. 3.4 million parameters.
+
+    Tan and Le's B0 without squeeze-and-excitation and with ReLU6, as Google published it in 2020: cheap on a CPU.
+
+    Args:
+        pretrained: as `resnet50`.
+    """
+    layers = [*_convolution(3, 32, kernel=3, stride=2), nn.ReLU6()]
+    num_in = 32
+    for num_out, num_repeats, kernel, stride, expansion in _EFFICIENTNET_STAGES:
+        for repeat in range(num_repeats):
+            layers.append(InvertedResidual(num_in, num_out, kernel=kernel, stride=1 if repeat else stride, expansion=expansion))
+            num_in = num_out
+    layers += [*_convolution(num_in, 1_280, kernel=1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
+    body = nn.Sequential(*layers)
+    if pretrained:
+        # The file names its tensors otherwise but lists them in this order, the 1,000-class layer's two last.
+        names, tensors = list(body.state_dict()), list(load_imagenet("efficientnet_lite0").values())[:-2]
+        body.load_state_dict(dict(zip(names, tensors, strict=True)))
+    return nn.Sequential(RepeatChannels(3), body, nn.Linear(1_280, len(CLASS_ORDER)))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 convolution up, depthwise convolution, 1x1 down, and the input added where shapes agree (Sandler et al. 2018)."""
+
+    def __init__(self, num_in: int, num_out: int, *, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        num_hidden = num_in * expansion
+        up = [*_convolution(num_in, num_hidden, kernel=1), nn.ReLU6()] if expansion > 1 else []
+        across = _convolution(num_hidden, num_hidden, kernel=kernel, stride=stride, groups=num_hidden)
+        self.layers = nn.Sequential(*up, *across, nn.ReLU6(), *_convolution(num_hidden, num_out, kernel=1))
+        self.adds_input = stride == 1 and num_in == num_out
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """`[batch, num_in, h, w]` to `[batch, num_out, h / stride, w / stride]`."""
+        made = self.layers(image)
+        return made + image if self.adds_input else made
+
+
+def _convolution(num_in: int, num_out: int, *, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution and its normalisation; epsilon is the published networks' (TensorFlow's default)."""
+    convolution = nn.Conv2d(num_in, num_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(num_out, eps=1e-3)]
+
+
 class RepeatChannels(nn.Module):
-    """Repeats a one-channel image `[batch, 1, h, w]` to `[batch, num, h, w]`."""
+    """Repeats a one-channel image `[batch, 1, h, w]` to `[batch, num, h, w]`; lets one of `num` channels through."""
 
     def __init__(self, num: int) -> None:
         super().__init__()
         self.num = num
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """The same image in every channel."""
+        """The image in `num` channels."""
         return image.expand(-1, self.num, -1, -1)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"vgg27": vgg27, "resnet50": resnet50}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "vgg27": vgg27,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "efficientnet_lite0": efficientnet_lite0,
+}
 """Name -> function that builds the network."""
 
 

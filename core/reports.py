@@ -32,8 +32,9 @@ def probability_words(probability: float) -> str:
 
 
 def figure_words(figure: Figure) -> tuple[str, str]:
-    """A measured figure and its 95 % interval: rates in per cent, costs in bits as they are."""
-    value, low, high = (f"{x:.3f}" if "bits" in figure.name else f"{x:.1%}" for x in (figure.value, figure.low, figure.high))
+    """A measured figure and its 95 % interval: rates in per cent, costs (Cllr in bits, t-DCF) as they are."""
+    is_cost = "bits" in figure.name or "t-DCF" in figure.name
+    value, low, high = (f"{x:.3f}" if is_cost else f"{x:.1%}" for x in (figure.value, figure.low, figure.high))
     return value, f"{low} to {high}"
 
 

@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 
 def open_session(detector: Detector, *, num_threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session that maps `image [batch, 1, 224, 224]` to `logits [batch, 2]`. Thread-safe to run.
+    """A session that maps `image [batch, channel, 224, 224]` to `logits [batch, 2]`. Thread-safe to run.
 
     Args:
         detector: whose network.
@@ -38,7 +38,7 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> onnxruntime.Inf
     """
     path = cache_folder() / f"{detector.hash}.{_EXPORT_VERSION}.onnx"
     if not path.is_file():
-        _EXPORTS.submit(_export, detector.load_model(), path).result()
+        _EXPORTS.submit(_export, detector.load_model(), detector.manifest.features.num_channels, path).result()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -46,12 +46,12 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> onnxruntime.Inf
 
 
 def run_session(session: onnxruntime.InferenceSession, image: torch.Tensor) -> torch.Tensor:
-    """Logits `[batch, 2]` of images `[batch, 1, 224, 224]`."""
+    """Logits `[batch, 2]` of images `[batch, channel, 224, 224]`."""
     (logits,) = session.run(None, {"image": np.ascontiguousarray(image.numpy())})
     return torch.from_numpy(logits)
 
 
-def _export(model: torch.nn.Module, path: Path) -> None:
+def _export(model: torch.nn.Module, num_channels: int, path: Path) -> None:
     """Writes the ONNX file under a temporary name and renames it, so that two processes may export at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
@@ -64,7 +64,7 @@ def _export(model: torch.nn.Module, path: Path) -> None:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
-                (torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE),),
+                (torch.zeros(2, num_channels, IMAGE_SIZE, IMAGE_SIZE),),
                 input_names=["image"],
                 output_names=["logits"],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),

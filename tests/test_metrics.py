@@ -7,10 +7,19 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_curve
+from published_scores import PUBLISHED_SIGNS, published_scores
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from core.errors import CoreError
-from core.metrics import balanced_accuracy, bootstrap_interval, equal_error_rate, error_rates, log_likelihood_ratio_cost
+from core.metrics import (
+    accuracy,
+    area_under_curve,
+    asvspoof_equal_error_rate,
+    balanced_accuracy,
+    equal_error_rate,
+    error_rates,
+    log_likelihood_ratio_cost,
+)
 
 
 def trials(bona_fide: list[float], spoof: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,6 +97,7 @@ def test_turning_the_sign_and_the_classes_changes_nothing() -> None:
 
 
 FIGURES = [lambda s, y: equal_error_rate(s, y)[0], log_likelihood_ratio_cost, balanced_accuracy, error_rates]
+FIGURES += [accuracy, area_under_curve, asvspoof_equal_error_rate]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -131,54 +141,46 @@ def test_balanced_accuracy_by_hand() -> None:
     assert balanced_accuracy(scores, is_spoof, threshold=0.5) == (1 + 0) / 2
 
 
-def _eer(scores: np.ndarray, is_spoof: np.ndarray) -> float:
-    return equal_error_rate(scores, is_spoof)[0]
+def test_accuracy_by_hand() -> None:
+    scores, is_spoof = trials([-1.0, -1.0, -1.0, 0.0], [0.0, -2.0])
+    assert accuracy(scores, is_spoof) == 4 / 6
+    assert accuracy(scores, is_spoof, threshold=0.5) == 4 / 6
+    assert accuracy(scores, is_spoof, threshold=-3.0) == 2 / 6  # everything is called spoof
 
 
-def test_interval_holds_the_value_and_repeats() -> None:
-    scores, is_spoof = gaussians(200, 1)
-    interval = bootstrap_interval(_eer, scores, is_spoof, num_resamples=200)
-    assert interval.low < interval.value < interval.high
-    assert interval.value == _eer(scores, is_spoof)
-    assert interval == bootstrap_interval(_eer, scores, is_spoof, num_resamples=200)
-    assert interval != bootstrap_interval(_eer, scores, is_spoof, num_resamples=200, seed=1)
+def test_a_constant_score_is_called_spoof_and_tells_nothing() -> None:
+    scores, is_spoof = trials([1.0] * 6, [1.0] * 2)
+    assert accuracy(scores, is_spoof) == 0.25
+    assert balanced_accuracy(scores, is_spoof) == equal_error_rate(scores, is_spoof)[0] == area_under_curve(scores, is_spoof) == 0.5
 
 
-def test_interval_of_a_mean_is_the_normal_one() -> None:
-    # The mean of n numbers has a 95 % interval of +-1.96 s / sqrt(n).
-    scores, is_spoof = gaussians(1_000, 2)
-    interval = bootstrap_interval(lambda s, _: float(s.mean()), scores, is_spoof, num_resamples=2_000)
-    half = 1.96 * scores.std() / math.sqrt(1_000)
-    assert interval.low == pytest.approx(scores.mean() - half, abs=0.1 * half)
-    assert interval.high == pytest.approx(scores.mean() + half, abs=0.1 * half)
+def test_area_under_curve_by_hand() -> None:
+    assert area_under_curve(*trials([0, 1], [2, 3])) == 1.0
+    assert area_under_curve(*trials([2, 3], [0, 1])) == 0.0
+    assert area_under_curve(*trials([0, 1], [1, 2])) == 3.5 / 4  # of four pairs three are in order, one is tied
 
 
-def test_groups_are_drawn_whole() -> None:
-    groups = np.array(list("aaabbcccccd") * 2)
-    scores = np.array([ord(group) for group in groups], dtype=np.float64)
-    is_spoof = np.arange(len(groups)) < 11  # each group has as many of both
-
-    def check(drawn: np.ndarray, labels: np.ndarray) -> float:
-        sizes = {value: int((drawn == value).sum()) for value in set(drawn)}
-        assert all(size % (2 * "aaabbcccccd".count(chr(int(value)))) == 0 for value, size in sizes.items())
-        assert labels.sum() * 2 == len(labels)
-        return len(drawn)
-
-    bootstrap_interval(check, scores, is_spoof, groups=groups, num_resamples=100)
+@pytest.mark.parametrize("decimals", [0, 12])
+def test_area_under_curve_is_scikit_learns(decimals: int) -> None:
+    scores, is_spoof = gaussians(400, 7)
+    scores = scores.round(decimals)
+    assert area_under_curve(scores, is_spoof) == pytest.approx(roc_auc_score(is_spoof, scores), abs=1e-12)
 
 
-def test_groups_widen_the_interval() -> None:
-    # Ten recordings of each of 20 speakers that score alike carry the evidence of 20, not of 200.
-    rng = np.random.default_rng(4)
-    speakers = np.repeat(np.arange(20), 10)
-    is_spoof = speakers % 2 == 1
-    scores = np.repeat(rng.standard_normal(20), 10) + is_spoof
-    alone = bootstrap_interval(_eer, scores, is_spoof, num_resamples=300)
-    grouped = bootstrap_interval(_eer, scores, is_spoof, groups=speakers, num_resamples=300)
-    assert grouped.high - grouped.low > 1.8 * (alone.high - alone.low)
+def test_the_organisers_eer_is_the_nearest_point() -> None:
+    # Points (bona fide rejected, spoof accepted): (0, 1), (0, 1/2), (1/3, 1/2), (1/3, 0) ...; nearest at the third.
+    assert asvspoof_equal_error_rate(*trials([3.0, 0.0, -1.0], [4.0, 1.0])) == pytest.approx((1 / 3 + 1 / 2) / 2)
+    # Equal scores are taken one by one, bona fide first: (0, 1), (1, 1), (1, 0).
+    assert asvspoof_equal_error_rate(*trials([0.0], [0.0])) == pytest.approx(1.0)
 
 
-def test_resamples_that_lose_a_class_are_drawn_again() -> None:
-    scores, is_spoof = trials([0.0], [1.0])  # half of all resamples hold one class only
-    interval = bootstrap_interval(_eer, scores, is_spoof, num_resamples=50)
-    assert (interval.low, interval.value, interval.high) == (0.0, 0.0, 0.0)
+@pytest.mark.parametrize("system", sorted(PUBLISHED_SIGNS))
+def test_the_organisers_eer_of_published_scores(system: str) -> None:
+    scores, is_spoof, attacks, expected = published_scores(system)
+    assert (int((~is_spoof).sum()), int(is_spoof.sum())) == (expected["nb"], expected["ns"])
+    assert 100 * asvspoof_equal_error_rate(scores, is_spoof) == pytest.approx(expected["eer"], abs=1e-9)
+    # The interpolated figure differs by less than the step of one bona fide trial, 100 / 7,355 points.
+    assert 100 * equal_error_rate(scores, is_spoof)[0] == pytest.approx(expected["eer"], abs=100 / 7_355)
+    for attack, eer in expected["per_attack"].items():
+        chosen = ~is_spoof | (attacks == attack)
+        assert 100 * asvspoof_equal_error_rate(scores[chosen], is_spoof[chosen]) == pytest.approx(eer, abs=1e-3), attack

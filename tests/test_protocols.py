@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ProtocolError
-from core.protocols import Trial, read_protocol, utterance_of
+from core.protocols import Trial, parse_protocol, read_protocol, utterance_of
 
 LINES = "LA_0069 LA_D_1047731 - - bonafide\nLA_0071 LA_D_1340209 - A04 spoof\n\nPA_0079 PA_T_0005401 aaa AB spoof\n"
 
@@ -79,3 +79,50 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 )
 def test_the_utterance_is_the_name_without_its_ending(path: str, utterance: str) -> None:
     assert utterance_of(path) == utterance
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "attack", "family", "subset"),
+    [
+        ("LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval", "alaw/ita_tx", "A07", None, "eval"),
+        ("LA_0009 LA_E_1 alaw ita_tx bonafide bonafide notrim progress", "alaw/ita_tx", None, None, "progress"),
+        ("PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval", "R3/M3/d4", "r1/m1/s4/c4", None, "eval"),
+        ("PA_0010 PA_E_2 R1 M1 D2 - - - - bonafide trim hidden", "R1/M1/D2", None, None, "hidden"),
+        (
+            "TEF2 DF_E_2000013 low_m4a vcc2020 Task1-team20 spoof notrim eval neural_vocoder_nonautoregressive Task1 team20 FF E",
+            "low_m4a/vcc2020",
+            "Task1-team20",
+            "neural_vocoder_nonautoregressive",
+            "eval",
+        ),
+        ("LA_0023 DF_E_3 nocodec asvspoof - bonafide notrim eval bonafide - - - -", "nocodec/asvspoof", None, None, "eval"),
+        ("T_4850 T_0000000000 F - - - AC3 A05 spoof -", None, "A05", None, None),
+        ("E_1607 E_0009538969 M C01 3 E_0001 - bonafide bonafide -", "C01/3", None, None, None),
+        ("E_1607 E_0009538970 M - 0 - AC2 A17 spoof -", None, "A17", None, None),
+    ],
+)
+def test_forms_of_2021_and_5(tmp_path: Path, line: str, environment, attack, family, subset) -> None:
+    """Lines as in the organisers' eval-package README (2021) and README.txt of Zenodo record 14498691 (5)."""
+    speaker, utterance = line.split()[:2]
+    label = "bona fide" if "bonafide" in line else "spoof"
+    assert read_protocol(write(tmp_path, line + "\n"))[utterance] == Trial(
+        speaker=speaker, utterance=utterance, environment=environment, attack=attack, label=label, family=family, subset=subset
+    )
+
+
+def test_a_line_of_another_form_within_a_file(tmp_path: Path) -> None:
+    lines = "T_1 T_1 F - - - AC3 A05 spoof -\nLA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval\n"
+    with pytest.raises(ProtocolError, match=r"line 2: expected 10 columns .*speaker utterance gender.* found 8"):
+        read_protocol(write(tmp_path, lines))
+
+
+def test_flaws_are_told_and_left_out() -> None:
+    data = b"s a - - bonafide\ns b - A01 maybe\ns a - - bonafide\ns c - A01 spoof\ns c - - bonafide\n"
+    protocol = parse_protocol(data, name="p.txt")
+    assert list(protocol.trials) == ["a", "c"]
+    assert [(flaw.kind, flaw.utterance) for flaw in protocol.flaws] == [
+        ("unknown key", "b"),
+        ("duplicate", "a"),
+        ("contradiction", "c"),
+    ]
+    assert protocol.flaws[2].sentence == "p.txt, line 5: c occurs twice, with two labels."

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from core.checkpoints import SHIPPED_DETECTORS
 from core.errors import CoreError
-from training.data import corpus_root, load_split
+from training.baselines import BASELINES
+from training.data import SPLITS, load_split
+from training.memory import keep_memory
+from training.prepare_command import add_prepare
 from training.recipes import RECIPES, recipe_named
 
 _DATA = Path(__file__).parents[1] / "data"
@@ -30,15 +34,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make detectors.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train a recipe on the corpus; run it again to go on after an interruption")
-    train.set_defaults(run_command=_train)
-    _add_run(train)
-    train.add_argument("--seed", type=int, default=0, help="decides all randomness (default: 0)")
-    train.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    add_prepare(commands)
 
-    publish = commands.add_parser("publish", help="calibrate a finished run on dev, measure it on test, write a detector folder")
+    train = commands.add_parser("train", help="train a recipe on prepared data; run it again to go on after an interruption")
+    train.set_defaults(run_command=_train)
+    train.add_argument("recipe", choices=sorted(RECIPES))
+    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    train.add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder; with --seeds one a seed in it")
+    seeds = train.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, default=0, help="decides all randomness (default: 0)")
+    seeds.add_argument("--seeds", type=int, metavar="NUM", help="train with the seeds 0 to NUM - 1, one after another")
+    train.add_argument("--epochs", type=int, metavar="NUM", help="fewer or more than the recipe's; recorded with the run")
+    train.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    train.add_argument("--compile", action="store_true", help="use torch.compile: slow to start, faster steps")
+
+    publish = commands.add_parser("publish", help="calibrate a run on dev, measure it on test, write a detector folder")
     publish.set_defaults(run_command=_publish)
-    _add_run(publish)
+    publish.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it knows its recipe and data")
     publish.add_argument("--name", required=True, help="the detector's name")
     publish.add_argument(
         "--out", type=Path, default=SHIPPED_DETECTORS, metavar="DIR", help="where detectors lie (default: data/detectors)"
@@ -47,35 +59,110 @@ def build_parser() -> argparse.ArgumentParser:
         "--scores-out", type=Path, default=_DATA / "results", metavar="DIR", help="for the test scores (data/results)"
     )
 
+    evaluate = commands.add_parser("evaluate", help="score a split of prepared data with a detector and print all figures")
+    evaluate.set_defaults(run_command=_evaluate)
+    evaluate.add_argument("detector", help="an installed detector's name, or a detector folder (with a /)")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    evaluate.add_argument("--split", default="test", choices=SPLITS, help="which part of it (default: test)")
+    evaluate.add_argument("--scores-out", type=Path, metavar="FILE", help="write the scores to FILE, best called NAME.SPLIT.csv")
+    _add_asv_scores(evaluate)
+
+    compare = commands.add_parser("compare", help="compare systems by their score files: REPORT.md and pictures")
+    compare.set_defaults(run_command=_compare)
+    compare.add_argument("scores", nargs="+", type=Path, metavar="SCORES", help="score files over one split, called NAME.SPLIT.csv")
+    compare.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
+    help_text = "where the systems' detector folders lie, for their cost (default: data/detectors)"
+    compare.add_argument("--detectors", type=Path, default=SHIPPED_DETECTORS, metavar="DIR", help=help_text)
+    compare.add_argument("--no-speed", action="store_true", help="do not measure parameters, MACs and segments/s")
+    _add_asv_scores(compare)
+
+    baseline = commands.add_parser("baseline", help="what a detector must beat: always saying spoof, LFCC-GMM, shortcut probes")
+    baseline.set_defaults(run_command=_baseline)
+    baseline.add_argument("name", choices=BASELINES)
+    baseline.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    baseline.add_argument(
+        "--scores-out", type=Path, default=_DATA / "results", metavar="DIR", help="for the test scores (default: data/results)"
+    )
+    baseline.add_argument("--seed", type=int, default=0, help="decides all randomness (default: 0)")
+
     samples = commands.add_parser("samples", help="make the sample recordings with espeak-ng, flite and festival")
     samples.set_defaults(run_command=_samples)
     samples.add_argument("--out", type=Path, default=_DATA / "samples", metavar="DIR", help="where to (default: data/samples)")
+
+    benchmark = commands.add_parser("benchmark", help="measure the input pipeline against files decoded one by one")
+    benchmark.set_defaults(run_command=_benchmark)
+    benchmark.add_argument("--data", type=Path, required=True, metavar="DIR", help="a prepared folder")
+    benchmark.add_argument(
+        "--files", type=Path, required=True, metavar="FOLDER", help="folder or zip with the files it was prepared from"
+    )
+    benchmark.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    benchmark.add_argument("--out", type=Path, metavar="FILE", help="for the report (default: print it)")
+    benchmark.add_argument("--recordings", type=int, default=1_000, metavar="NUM", help="at most so many (default: 1000)")
+    benchmark.add_argument("--batch-size", type=int, default=64, metavar="NUM", help="windows in a batch (default: 64)")
+    benchmark.add_argument("--workers", type=int, metavar="NUM", help="DataLoader processes (default: one for each core)")
+    benchmark.add_argument("--steps", type=int, default=8, metavar="NUM", help="training steps measured (default: 8)")
     return parser
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", choices=sorted(RECIPES))
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder for log and checkpoint")
-    help_text = "corpus folder (default: $EARWITNESS_CORPUS, else ../shared/corpus)"
-    parser.add_argument("--corpus", type=Path, default=corpus_root(), metavar="DIR", help=help_text)
 
 
 def _train(options: argparse.Namespace) -> None:
     from training.loop import train
-    from training.made import add_made_spoofs
+    from training.made import add_spoken
 
-    recipe, splits = recipe_named(options.recipe), [load_split(options.corpus, split) for split in ("train", "dev")]
-    splits[0] = add_made_spoofs(splits[0], num_spoken=recipe.num_spoken, num_copied=recipe.num_copied, seed=options.seed)
-    train(recipe, *splits, options.run, seed=options.seed, device=options.device)
+    recipe = recipe_named(options.recipe)
+    if options.epochs is not None:
+        recipe = replace(recipe, num_epochs=options.epochs)
+    several = options.seeds is not None
+    keep_memory()
+    for seed in range(options.seeds) if several else [options.seed]:
+        splits = (add_spoken(load_split(options.data, "train"), recipe.num_spoken, seed=seed), load_split(options.data, "dev"))
+        run = options.run / f"seed-{seed}" if several else options.run
+        train(recipe, splits, options.data, run, seed=seed, device=options.device, compiles=options.compile)
 
 
 def _publish(options: argparse.Namespace) -> None:
     from training.publish import publish
 
-    splits = {split: load_split(options.corpus, split) for split in ("train", "dev", "test")}
-    recipe = recipe_named(options.recipe)
-    detector = publish(recipe, options.run, splits, name=options.name, out=options.out, scores_out=options.scores_out)
-    print(detector.card)
+    print(publish(options.run, name=options.name, out=options.out, scores_out=options.scores_out).card)
+
+
+def _add_asv_scores(parser: argparse.ArgumentParser) -> None:
+    help_text = "the organisers' ASV scores, for the min t-DCF with the costs of ASVspoof 2019"
+    parser.add_argument("--asv-scores", type=Path, metavar="FILE", help=help_text)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from core.checkpoints import detector_named
+    from core.tandem import read_asv_scores
+    from training.evaluate import evaluate, figure_lines
+    from training.scores import write_scores
+
+    detector, split = detector_named(options.detector), load_split(options.data, options.split)
+    asv = read_asv_scores(options.asv_scores) if options.asv_scores else None
+    evaluation = evaluate(detector, split, asv=asv)
+    if options.scores_out:
+        write_scores(options.scores_out, evaluation.scores, split.index)
+    print(f"{detector.name} ({detector.hash[:12]}) on {split.name}, {len(split):,} recordings")
+    print("\n".join(figure_lines(evaluation)))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from core.tandem import read_asv_scores
+    from training.compare import compare
+    from training.report import write_report
+
+    asv = read_asv_scores(options.asv_scores) if options.asv_scores else None
+    comparison = compare(options.scores, detectors=options.detectors, asv=asv, is_speed_measured=not options.no_speed)
+    for path in write_report(comparison, options.out):
+        print(path)
+
+
+def _baseline(options: argparse.Namespace) -> None:
+    from core.reports import figure_words
+    from training.baselines import run_baseline
+
+    for figure in run_baseline(options.name, options.data, scores_out=options.scores_out, seed=options.seed):
+        value, interval = figure_words(figure)
+        print(f"{figure.name}: EER {value} ({interval}) on {figure.split}, written to {options.scores_out}")
 
 
 def _samples(options: argparse.Namespace) -> None:
@@ -83,6 +170,25 @@ def _samples(options: argparse.Namespace) -> None:
 
     for path in make_samples(options.out):
         print(path)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from training.benchmark import run_benchmark
+    from training.benchmark_report import BenchmarkOptions, as_markdown
+
+    workers = {} if options.workers is None else {"num_workers": options.workers}
+    measured = BenchmarkOptions(
+        device=options.device,
+        num_recordings=options.recordings,
+        batch_size=options.batch_size,
+        num_steps=options.steps,
+        **workers,
+    )
+    report = as_markdown(run_benchmark(options.data, options.files, measured), measured)
+    if options.out:
+        options.out.write_text(report, encoding="utf-8")
+    else:
+        print(report, end="")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def mask_image(image: torch.Tensor, generator: torch.Generator, *, num_masks: in
     """Fills random bands of rows and of columns with the image's mean (SpecAugment).
 
     Args:
-        image: `[batch, 1, 224, 224]`, zero mean.
+        image: `[batch, channel, 224, 224]`, zero mean; all channels get the same masks.
 
     Source: Park et al. (2019), "SpecAugment", section 2.
     """
@@ -80,8 +80,8 @@ def _equaliser(frequency_hz: torch.Tensor, draw: _Draws) -> torch.Tensor:
 
 
 def _band_limit(frequency_hz: torch.Tensor, draw: _Draws) -> torch.Tensor:
-    """Telephone band for 12 %, a low-pass between 3.4 and 8 kHz for 35 %, a high-pass up to 150 Hz for 30 %."""
-    telephone = draw.chance(0.12)
+    """Telephone band for 20 %, a low-pass between 3.4 and 8 kHz for 35 %, a high-pass up to 150 Hz for 30 %."""
+    telephone = draw.chance(0.20)
     low_pass = torch.where(telephone, draw.uniform(3_300, 4_000), torch.where(draw.chance(0.4), draw.uniform(3_400, 8_000), 1e5))
     high_pass = torch.where(telephone, draw.uniform(50, 320), torch.where(draw.chance(0.3), draw.uniform(20, 150), 0.0))
     steepness_hz = draw.uniform(30, 300)

@@ -1,134 +1,294 @@
-"""The training loop, top to bottom: crops, channels, images, logits, steps; a checkpoint after each epoch."""
+"""The training loop, top to bottom: draws, images, logits, steps; measured on dev after each epoch, resumed at any step."""
 
 from __future__ import annotations
 
-import json
-import os
+import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from safetensors.torch import load_file
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from core.errors import CoreError
-from core.features import build_front_end
-from core.metrics import equal_error_rate
+from core.imagenet import imagenet_weights
+from core.metrics import balanced_accuracy, equal_error_rate
 from core.models import build_model
-from training.augment import augment_samples, mask_image
-from training.data import LabelledSplit, balanced_weights, random_crop
+from core.runs import WEIGHTS_FILE, RunStatus
+from training.batches import BatchMaker
+from training.checkpoint import load_state, save_state, save_weights
+from training.data import LabelledSplit
+from training.distributed import World, is_main, joined, wrap
 from training.evaluate import score_split
 from training.recipes import Recipe
+from training.run_folder import RunFolder
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_CHECKPOINT_EVERY_S = 120.0
+_LOG_EVERY_STEPS = 20
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where the run stands; saved with the checkpoint."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    best_eer: float = math.inf
+    best_epoch: int = 0
 
 
 def train(
-    recipe: Recipe, train_split: LabelledSplit, dev_split: LabelledSplit, run: Path, *, seed: int, device: str = "cpu"
+    recipe: Recipe,
+    splits: tuple[LabelledSplit, LabelledSplit],
+    data_folder: Path,
+    run: Path,
+    *,
+    seed: int,
+    device: str | None = None,
+    compiles: bool = False,
 ) -> Path:
-    """Trains a network, continuing from `run/checkpoint.pt` if it is there.
+    """Trains a network, continuing from the run's checkpoint if there is one.
 
-    Writes `recipe.json`, `log.jsonl` (a line per epoch) and `checkpoint.pt` into `run`. The kept weights are a
-    running average over steps.
+    Writes what `training.run_folder` lists, `checkpoint.safetensors` (all that going on needs) and `best.safetensors`
+    (the weights with the lowest dev EER so far).
+
+    Args:
+        splits: train and dev.
+        data_folder: where they came from; recorded.
+        run: the run's folder.
+        device: `cpu` or `cuda`; CUDA where there is one by default.
+        compiles: whether `torch.compile` is used.
 
     Returns:
-        The checkpoint's path.
+        The path of the best weights.
 
     Raises:
-        CoreError: the loss is no longer finite, or the checkpoint is of another recipe.
+        CoreError: one class only, a loss that is not finite, a folder of another run, a full disk.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    front_end = build_front_end(recipe.features).to(device)
-    model = build_model(recipe.model).to(device, memory_format=torch.channels_last)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps_per_epoch = len(train_split.trials) // recipe.batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.num_epochs * steps_per_epoch, pct_start=0.15
-    )
-    state = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
-    first_epoch = _restore(run / "checkpoint.pt", state, recipe, seed)
-    (run / "recipe.json").write_text(json.dumps(asdict(recipe) | {"seed": seed}, indent=1))
-    weights = balanced_weights(train_split)
-    labels = torch.from_numpy(train_split.is_spoof).long()
+    with joined(device) as world:
+        folder = RunFolder(run, recipe, is_main=is_main())
+        try:
+            _train(recipe, splits, data_folder, folder, seed=seed, world=world, compiles=compiles)
+        except CoreError as error:
+            if (run / "run.json").is_file():
+                folder.tell(RunStatus.FAILED, message=str(error))
+            raise
+    return run / WEIGHTS_FILE
 
-    for epoch in range(first_epoch, recipe.num_epochs):
-        started = time.monotonic()
-        # All randomness follows from seed and epoch, so that a resumed run equals an uninterrupted one.
-        rng = np.random.default_rng([seed, epoch])
-        generator = torch.Generator(device).manual_seed(seed * 10_007 + epoch)
-        drawing = torch.Generator().manual_seed(seed * 7_919 + epoch)
-        order = torch.multinomial(weights, steps_per_epoch * recipe.batch_size, replacement=True, generator=drawing)
-        model.train()
-        losses = []
-        for chosen in order.split(recipe.batch_size):
-            samples = torch.stack([random_crop(train_split.samples[i], rng) for i in chosen.tolist()]).to(device)
-            image = _augmented_image(samples, front_end, recipe, generator)
-            with torch.autocast(device, dtype=torch.bfloat16):
-                logits = model(image).float()
-            loss = cross_entropy(logits, labels[chosen].to(device), label_smoothing=recipe.label_smoothing)
-            if not torch.isfinite(loss):
-                raise CoreError(f"the loss became {loss.item()} in epoch {epoch + 1}; lower the learning rate and start a new run")
+
+def _train(
+    recipe: Recipe,
+    splits: tuple[LabelledSplit, LabelledSplit],
+    data_folder: Path,
+    folder: RunFolder,
+    *,
+    seed: int,
+    world: World,
+    compiles: bool,
+) -> None:
+    if recipe.num_shards % world.size:
+        raise CoreError(
+            f"{world.size} processes cannot share {recipe.num_shards} shards; start 1 to {recipe.num_shards} that divide it."
+        )
+    train_split, dev_split = splits
+    batches = BatchMaker(recipe, train_split, seed=seed, device=world.device)
+    pretrained = {"pretrained": True} if recipe.pretrained and imagenet_weights(recipe.model) else {}
+    folder.describe(
+        splits,
+        data_folder,
+        seed=seed,
+        device=str(world.device),
+        num_processes=world.size,
+        initialisation="ImageNet" if pretrained else "random",
+    )
+    torch.manual_seed(seed)
+    network = build_model(recipe.model, **pretrained)
+    network.to(world.device, memory_format=torch.channels_last)
+    trained = wrap(network, world)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    num_steps = recipe.num_epochs * batches.steps_per_epoch
+    schedule = _schedule(recipe, optimizer, num_steps)
+    state = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    saver = _Saver(folder.path / CHECKPOINT_FILE, state)
+    progress = saver.restored()
+    folder.resume_at(progress.step)
+    forward = torch.compile(trained) if compiles else trained
+    meter = _Meter(folder, world, batches.steps_per_epoch, optimizer)
+
+    for epoch in range(progress.step // batches.steps_per_epoch, recipe.num_epochs):
+        folder.tell(RunStatus.RUNNING, epoch=epoch)
+        trained.train()
+        drawn = batches.epoch(epoch)
+        for step in range(progress.step % batches.steps_per_epoch, batches.steps_per_epoch):
+            started = time.monotonic()
+            images, labels = _own_part(batches, drawn[step], epoch=epoch, step=step, world=world)
+            made = time.monotonic()
+            with torch.autocast(world.device.type, dtype=torch.bfloat16):
+                logits = forward(images).float()
+            loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-            average.update_parameters(model)
-            losses.append(loss.item())
-        dev_eer, _ = equal_error_rate(score_split(average.module, front_end, dev_split), dev_split.is_spoof)
-        _log(run, epoch=epoch + 1, loss=float(np.mean(losses)), dev_eer=dev_eer, seconds=time.monotonic() - started)
-        _save(run / "checkpoint.pt", state, recipe, seed, epoch + 1)
-    return run / "checkpoint.pt"
+            average.update_parameters(network)
+            progress.step += 1
+            meter.add(loss.detach(), (logits.argmax(1) == labels).float().mean(), started, made)
+            if progress.step % _LOG_EVERY_STEPS == 0:
+                meter.log(progress.step)
+                saver.save(progress, is_due=False)
+        meter.log(progress.step)
+        _measure(average.module, batches, dev_split, folder, progress, epoch + 1)
+        saver.save(progress, is_due=True)
+        if epoch + 1 - progress.best_epoch >= recipe.patience:
+            best = f"the best was {progress.best_eer:.2%} after epoch {progress.best_epoch}"
+            why = f"no lower dev EER in {recipe.patience} epochs; {best}"
+            folder.tell(RunStatus.STOPPED_EARLY, epoch=epoch + 1, message=why)
+            return
+    folder.tell(RunStatus.FINISHED, epoch=recipe.num_epochs)
 
 
-def load_trained(run: Path, recipe: Recipe) -> tuple[torch.nn.Module, int]:
-    """The averaged network of a run's checkpoint, in evaluation mode, and how many epochs it saw.
+def load_trained(run: Path, recipe: Recipe) -> torch.nn.Module:
+    """The best network of a run, in evaluation mode.
 
     Raises:
-        CoreError: no checkpoint, or one of another recipe.
+        CoreError: no weights yet, or those of another network.
     """
-    path = run / "checkpoint.pt"
+    path = run / WEIGHTS_FILE
     if not path.is_file():
-        raise CoreError(f"No checkpoint at {path}. Run `python -m training train {recipe.name} --run {run}` first.")
-    model = build_model(recipe.model)
-    average = AveragedModel(model, use_buffers=True)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if checkpoint["recipe"] != recipe.name:
-        raise CoreError(f"{path} was trained by recipe {checkpoint['recipe']!r}, not {recipe.name!r}.")
-    average.load_state_dict(checkpoint["average"])
-    return average.module.eval(), checkpoint["epoch"]
+        raise CoreError(f"No weights at {path}: the run has not ended an epoch yet.")
+    network = build_model(recipe.model)
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError:
+        raise CoreError(f"{path} does not hold the weights of a {recipe.model}: it is of another network.") from None
+    return network.eval()
 
 
-@torch.no_grad()
-def _augmented_image(samples: torch.Tensor, front_end: torch.nn.Module, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """Images `[batch, 1, 224, 224]` of samples `[batch, 64000]`, the first `augment_share` through a random channel."""
-    if num_augmented := int(recipe.augment_share * len(samples)):
-        samples[:num_augmented] = augment_samples(samples[:num_augmented], generator)
-    return mask_image(front_end(samples), generator).contiguous(memory_format=torch.channels_last)
+def _own_part(
+    batches: BatchMaker, drawn: torch.Tensor, *, epoch: int, step: int, world: World
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """This process's shards of a batch, `[part, channel, 224, 224]` and labels `[part]`."""
+    shards = list(enumerate(drawn.chunk(batches.recipe.num_shards)))
+    per_process = len(shards) // world.size
+    own = shards[world.rank * per_process : (world.rank + 1) * per_process]
+    # What is random in the network (dropout) follows from the place in the run too.
+    torch.manual_seed(int(np.random.SeedSequence([batches.seed, 3, epoch, step, world.rank]).generate_state(1)[0]))
+    parts = [batches.shard(part, epoch=epoch, step=step, number=number) for number, part in own]
+    images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return images.contiguous(memory_format=torch.channels_last), labels
 
 
-def _log(run: Path, *, epoch: int, loss: float, dev_eer: float, seconds: float) -> None:
-    with open(run / "log.jsonl", "a", encoding="utf-8") as log:
-        log.write(json.dumps({"epoch": epoch, "loss": loss, "dev_eer": dev_eer, "seconds": seconds}) + "\n")
-    print(f"epoch {epoch}: loss {loss:.4f}, dev EER {dev_eer:.2%}, {seconds:.0f} s", flush=True)
+def _measure(
+    network: torch.nn.Module, batches: BatchMaker, dev: LabelledSplit, folder: RunFolder, progress: _Progress, epoch: int
+) -> None:
+    """Scores dev, logs it, and keeps the weights when they are the best so far. Every process does, so that all stop alike."""
+    raw = score_split(network, batches.front_end, dev)
+    spoof = dev.is_spoof
+    eer, _ = equal_error_rate(raw, spoof)
+    loss = binary_cross_entropy_with_logits(torch.from_numpy(raw).float(), torch.from_numpy(spoof).float())
+    said = raw >= 0
+    folder.log(
+        split="dev",
+        epoch=epoch,
+        step=progress.step,
+        loss=float(loss),
+        accuracy=float((said == spoof).mean()),
+        balanced_accuracy=balanced_accuracy(raw, spoof),
+        eer=eer,
+    )
+    if eer < progress.best_eer:
+        progress.best_eer, progress.best_epoch = eer, epoch
+        if is_main():
+            save_weights(folder.path / WEIGHTS_FILE, network)
+    if is_main():
+        print(f"epoch {epoch}: dev EER {eer:.2%} (best {progress.best_eer:.2%} after epoch {progress.best_epoch})", flush=True)
 
 
-def _restore(path: Path, state: dict, recipe: Recipe, seed: int) -> int:
-    if not path.is_file():
-        return 0
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if (checkpoint["recipe"], checkpoint["seed"]) != (recipe.name, seed):
-        raise CoreError(f"{path} is of recipe {checkpoint['recipe']!r}, seed {checkpoint['seed']}; choose another --run folder.")
-    for name, part in state.items():
-        part.load_state_dict(checkpoint[name])
-    print(f"resuming after epoch {checkpoint['epoch']}", flush=True)
-    return checkpoint["epoch"]
+class _Meter:
+    """Averages what the steps gave between two log lines; the sums stay on the device, so that no step waits for them."""
+
+    def __init__(self, folder: RunFolder, world: World, steps_per_epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        self._folder, self._world, self._steps_per_epoch, self._optimizer = folder, world, steps_per_epoch, optimizer
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums = torch.zeros(2, device=self._world.device)
+        self._num_steps, self._data_s, self._started = 0, 0.0, math.inf
+
+    def add(self, loss: torch.Tensor, right: torch.Tensor, started: float, made: float) -> None:
+        """Takes one step's loss and share of right calls, when it started and when it had its images."""
+        self._sums += torch.stack([loss, right])
+        self._num_steps += 1
+        self._data_s += made - started
+        self._started = min(self._started, started)
+
+    def log(self, step: int) -> None:
+        """Writes a line and starts anew.
+
+        Raises:
+            CoreError: the loss is not finite.
+        """
+        if not self._num_steps:
+            return
+        loss, right = (self._world.mean(part) / self._num_steps for part in self._sums)
+        if not math.isfinite(loss):
+            raise CoreError(f"the loss became {loss} before step {step}; start a new run with a lower learning rate")
+        seconds = time.monotonic() - self._started
+        batch_size = self._folder.recipe.batch_size
+        self._folder.log(
+            split="train",
+            epoch=round(step / self._steps_per_epoch, 4),
+            step=step,
+            loss=loss,
+            accuracy=right,
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            samples_per_s=round(self._num_steps * batch_size / seconds, 1),
+            data_share=round(self._data_s / seconds, 4),
+        )
+        self._clear()
 
 
-def _save(path: Path, state: dict, recipe: Recipe, seed: int, epoch: int) -> None:
-    partial = path.with_suffix(".partial")
-    parts = {name: part.state_dict() for name, part in state.items()}
-    torch.save(parts | {"recipe": recipe.name, "seed": seed, "epoch": epoch}, partial)
-    os.replace(partial, path)
+class _Saver:
+    """Writes the checkpoint in the main process, and reads it in all."""
+
+    def __init__(self, path: Path, state: dict[str, Any]) -> None:
+        self._path, self._state, self._saved_at = path, state, time.monotonic()
+
+    def save(self, progress: _Progress, *, is_due: bool) -> None:
+        """Writes it when it is due, or the last one is old."""
+        if is_main() and (is_due or time.monotonic() - self._saved_at > _CHECKPOINT_EVERY_S):
+            save_state(self._path, {name: part.state_dict() for name, part in self._state.items()} | {"progress": asdict(progress)})
+            self._saved_at = time.monotonic()
+
+    def restored(self) -> _Progress:
+        """Loads it where there is one; where the run stands.
+
+        Raises:
+            CoreError: it is damaged or of another network.
+        """
+        if not self._path.is_file():
+            return _Progress()
+        saved = load_state(self._path)
+        try:
+            for name, part in self._state.items():
+                part.load_state_dict(saved[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            first = str(error).splitlines()[0]
+            raise CoreError(f"{self._path} is of another network ({first}); choose another --run folder.") from None
+        progress = _Progress(**saved["progress"])
+        if is_main():
+            print(f"going on after step {progress.step}", flush=True)
+        return progress
+
+
+def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, num_steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=num_steps + 1, pct_start=0.15)

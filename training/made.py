@@ -1,4 +1,4 @@
-"""Spoofs that we make ourselves for training: sentences by installed engines, and Griffin-Lim copies of human speech.
+"""Spoofs that we make ourselves for training: sentences by installed engines. Copies of speech are made in the batches.
 
 The corpus holds little classical synthesis. Everything made here passes through what the corpus's recordings went
 through (edge silence cut at random, level set at random, Opus at 48 kbit/s), so that only the making differs.
@@ -12,14 +12,15 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import soundfile
 import torch
 import torchaudio
 
 from core.audio import SAMPLE_RATE_HZ
-from core.protocols import Trial
-from training.data import LabelledSplit, to_float, trim_edges
-from training.samples import Side, griffin_lim, speak
+from training.crops import trim_edges
+from training.data import LabelledSplit, to_float
+from training.samples import Side, speak
 
 _WHO = "the driver|a neighbour|my colleague|the manager|her sister|the teacher|a customer|the doctor|our guide|the new clerk".split(
     "|"
@@ -38,39 +39,34 @@ _MAX_S = 4.6
 """The corpus's longest recording."""
 
 
-def add_made_spoofs(split: LabelledSplit, *, num_spoken: int, num_copied: int, seed: int) -> LabelledSplit:
-    """The split with made spoofs appended.
+def add_spoken(split: LabelledSplit, num_spoken: int, *, seed: int) -> LabelledSplit:
+    """The split with sentences by espeak-ng (two thirds), flite and festival appended as spoofs; held in memory.
 
     Args:
         split: a training split.
-        num_spoken: sentences by espeak-ng (two thirds), flite and festival.
-        num_copied: Griffin-Lim copies of bona fide recordings drawn from the split.
+        num_spoken: how many sentences; the split itself comes back for 0.
         seed: decides texts, voices and everything random.
 
     Raises:
         CoreError: an engine is not installed.
     """
+    if not num_spoken:
+        return split
     rng = np.random.default_rng([seed, 1])
     sides = [_random_side(rng) for _ in range(num_spoken)]
     with ThreadPoolExecutor() as pool:
-        spoken = list(pool.map(_spoken_at_16_khz, sides))
-    sources = rng.choice(np.nonzero(~split.is_spoof)[0], size=num_copied, replace=False)
-    copied = [griffin_lim(to_float(split.samples[i]), seed=int(i)) for i in sources]
-    trials = [_trial(i, side.engine, f"{side.engine}-{side.voice}") for i, side in enumerate(sides)]
-    trials += [_trial(num_spoken + i, "griffin-lim", split.trials[s].speaker) for i, s in enumerate(sources)]
-    samples = tuple(_finished(made, rng) for made in spoken + copied)
+        spoken = [_finished(made, rng) for made in pool.map(_spoken_at_16_khz, sides)]
     digest = hashlib.sha256(split.data_hash.encode())
-    for made in samples:
+    for made in spoken:
         digest.update(made.numpy().tobytes())
-    num = len(samples)
+    lengths = torch.tensor([len(made) for made in spoken])
+    rows = pd.DataFrame([_row(number, side) for number, side in enumerate(sides)])
     return dataclasses.replace(
         split,
-        trials=split.trials + tuple(trials),
-        paths=split.paths + (None,) * num,
-        samples=split.samples + samples,
-        groups=split.groups + tuple(f"made by {trial.attack}" for trial in trials),
-        families=split.families + ("made",) * num,
-        known_systems=split.known_systems + (True,) * num,
+        index=pd.concat([split.index, rows.astype({"known_system": "boolean"})], ignore_index=True),
+        samples=torch.cat([split.samples, *spoken]),
+        starts=torch.cat([split.starts, len(split.samples) + lengths.cumsum(0) - lengths]),
+        lengths=torch.cat([split.lengths, lengths]),
         data_hash=digest.hexdigest(),
     )
 
@@ -102,5 +98,15 @@ def _finished(samples: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return torch.from_numpy(decoded)
 
 
-def _trial(number: int, attack: str, speaker: str) -> Trial:
-    return Trial(speaker=speaker, utterance=f"MADE_{number:05d}", environment=None, attack=attack, label="spoof")
+def _row(number: int, side: Side) -> dict[str, object]:
+    return {
+        "utterance": f"MADE_{number:05d}",
+        "label": "spoof",
+        "attack": side.engine,
+        "speaker": f"{side.engine}-{side.voice}",
+        "corpus": "made",
+        "split": "train",
+        "group": f"made by {side.engine}",
+        "family": "made",
+        "known_system": True,
+    }

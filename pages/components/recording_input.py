@@ -27,11 +27,14 @@ class ChosenRecording:
 
 
 @contextmanager
-def choose_recording() -> Iterator[ChosenRecording | None]:
-    """Widgets to choose a recording; yields it, or None. Uploads live in a file of their own that is then removed."""
-    source = st.segmented_control(
-        "Source", _SOURCES, default=_SOURCES[0], required=True, key="source", label_visibility="collapsed"
-    )
+def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> Iterator[ChosenRecording | None]:
+    """Widgets to choose a recording; yields it, or None. Uploads live in a file of their own that is then removed.
+
+    Args:
+        first: the source that is offered first.
+        offers_channels: whether channels can be judged by themselves; else it is the mixdown.
+    """
+    source = st.segmented_control("Source", _SOURCES, default=first, required=True, key="source", label_visibility="collapsed")
     sample, upload = None, None
     if source == "A sample":
         sample = st.selectbox(
@@ -42,7 +45,9 @@ def choose_recording() -> Iterator[ChosenRecording | None]:
     else:
         types = sorted(ending.removeprefix(".") for ending in EXTENSIONS)
         upload = st.file_uploader("Recording, also the sound track of a video", type=types, key="upload")
-    each = st.toggle("Judge each channel by itself", key="each", help="A call has one speaker per side; the mixdown blurs them.")
+    each = offers_channels and st.toggle(
+        "Judge each channel by itself", key="each", help="A call has one speaker per side; the mixdown blurs them."
+    )
     channels = "each" if each else "mix"
     if sample is not None:
         yield ChosenRecording(str(sample), sample.name, channels)

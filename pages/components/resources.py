@@ -1,4 +1,4 @@
-"""What is kept between reruns and shared by all users: the store, detectors, scorers, previews. The only `st.cache_*`."""
+"""What is kept between reruns and shared by all users: store, detectors, scorers, previews, networks. The only `st.cache_*`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import os
 
 import streamlit as st
 
+from core.activations import Activations, FeatureMaps, feature_maps, watch_activations
+from core.anatomy import FeatureBox
 from core.audio import sha256_of
-from core.checkpoints import Detector, detector_named, find_detectors
+from core.checkpoints import SHIPPED_DETECTORS, Detector, detector_named, find_detectors
 from core.detect import Scorer
 from core.errors import AudioRefusal
+from core.networks import Network, RecordingImage, open_network, recording_image, version_of
 from core.preview import RecordingPreview, playable_wav, preview_recording
 from core.records import Audit, ScoredRecording
+from core.run_metrics import Metrics, read_metrics
+from core.runs import METRICS_FILE, Run
 from core.schema import default_url
 from core.store import Store
 from core.triage import codecs, folders
@@ -32,7 +37,8 @@ def detectors() -> tuple[Detector, ...]:
     Raises:
         DetectorError: one of them is damaged.
     """
-    return _detectors(os.environ.get("EARWITNESS_DETECTORS", ""))
+    root = os.environ.get("EARWITNESS_DETECTORS", "")
+    return _detectors(root, tuple(os.stat(folder).st_mtime_ns for folder in (SHIPPED_DETECTORS, root) if os.path.isdir(folder)))
 
 
 def default_detector() -> Detector:
@@ -55,7 +61,7 @@ def _store(url: str) -> Store:
 
 
 @st.cache_resource(max_entries=4, ttl=60)
-def _detectors(root: str) -> tuple[Detector, ...]:
+def _detectors(root: str, changed_ns: tuple[int, ...]) -> tuple[Detector, ...]:
     return find_detectors()
 
 
@@ -113,3 +119,58 @@ def preview(_path: str, sha256: str, channel: str) -> RecordingPreview:
 def playable(_path: str, sha256: str, channel: str) -> bytes:
     """A WAV of one channel that every browser plays, by content."""
     return playable_wav(_path, channel=channel)
+
+
+def run_metrics(run: Run) -> Metrics:
+    """A run's curves as they are now; read again when the file grew."""
+    try:
+        status = os.stat(run.folder / METRICS_FILE)
+    except OSError:
+        return Metrics()
+    return _run_metrics(str(run.folder), status.st_mtime_ns, status.st_size, run)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _run_metrics(folder: str, mtime_ns: int, size_bytes: int, _run: Run) -> Metrics:
+    return read_metrics(_run.folder)
+
+
+def network(source: Detector | Run) -> Network:
+    """The network of a detector or a run; opened again when a run's weights changed.
+
+    Raises:
+        CoreError: there are no weights, or they are damaged.
+    """
+    return _network(version_of(source), source)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the network ...")
+def _network(version: str, _source: Detector | Run) -> Network:
+    return open_network(_source)
+
+
+def seen_by(source: Detector | Run, path: str) -> tuple[RecordingImage, Activations]:
+    """What a network is shown of a recording and how its layers answer, once per content.
+
+    Raises:
+        CoreError: there are no weights, or the recording cannot be judged.
+    """
+    return _seen(version_of(source), sha256_of(path), source, path)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Listening ...")
+def _seen(version: str, sha256: str, _source: Detector | Run, _path: str) -> tuple[RecordingImage, Activations]:
+    opened = network(_source)
+    shown = recording_image(_path, opened.front_end)
+    return shown, watch_activations(opened.model, shown.image)
+
+
+def maps_of(source: Detector | Run, path: str, box: FeatureBox) -> FeatureMaps:
+    """The feature maps of one box of the picture for a recording, once per content."""
+    return _maps(version_of(source), sha256_of(path), box.layer, source, path, box)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _maps(version: str, sha256: str, layer: int, _source: Detector | Run, _path: str, _box: FeatureBox) -> FeatureMaps:
+    shown, _ = seen_by(_source, _path)
+    return feature_maps(network(_source).model, shown.image, _box)
