@@ -27,6 +27,7 @@ SHIPPED_DETECTORS = Path(__file__).parents[1] / "data" / "detectors"
 """Where the detectors that come with Earwitness lie."""
 AGGREGATES = ("mean", "max")
 """How a recording's score follows from its segments': `mean` for speech of one kind, `max` for spliced speech."""
+MAX_MEMBERS = 16
 _WEIGHTS, _MANIFEST = "weights.safetensors", "detector.json"
 
 
@@ -60,6 +61,8 @@ class DetectorManifest:
     features: FeatureConfig
     aggregate: str
     """One of `AGGREGATES`."""
+    num_members: int = 1
+    """Networks whose logits are averaged (`core.models.Ensemble`)."""
     calibration: Calibration
     thresholds: Thresholds
     provenance: dict[str, Any]
@@ -73,6 +76,8 @@ class DetectorManifest:
             raise DetectorError(f"detector.json has schema version {self.schema_version}; this program reads {SCHEMA_VERSION}")
         if self.model not in MODELS:
             raise DetectorError(f"the detector needs model {self.model!r}; this program has {', '.join(MODELS)}")
+        if not 1 <= self.num_members <= MAX_MEMBERS:
+            raise DetectorError(f"the detector has {self.num_members} networks; expected 1 to {MAX_MEMBERS}")
         if self.aggregate not in AGGREGATES:
             raise DetectorError(f"unknown aggregate {self.aggregate!r}; expected one of {', '.join(AGGREGATES)}")
         if tuple(self.class_order) != CLASS_ORDER:
@@ -105,7 +110,7 @@ class Detector:
         Raises:
             DetectorError: the weights are damaged or of another network.
         """
-        model = build_model(self.manifest.model)
+        model = build_model(self.manifest.model, num_members=self.manifest.num_members)
         try:
             model.load_state_dict(load_file(self.folder / _WEIGHTS))
         except (SafetensorError, RuntimeError, OSError) as error:

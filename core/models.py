@@ -133,15 +133,31 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 """Name -> function that builds the network."""
 
 
-def build_model(name: str, **options: object) -> nn.Module:
+class Ensemble(nn.Module):
+    """Networks of one kind whose logits are averaged."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Mean logits `[batch, 2]`."""
+        return torch.stack([member(image) for member in self.members]).mean(dim=0)
+
+
+def build_model(name: str, *, num_members: int = 1, **options: object) -> nn.Module:
     """The network of that name, untrained unless an option says otherwise.
+
+    Args:
+        num_members: more than 1 gives an `Ensemble` of as many.
 
     Raises:
         DetectorError: no such network.
     """
     if name not in MODELS:
         raise DetectorError(f"unknown model {name!r}; expected one of {', '.join(MODELS)}")
-    return MODELS[name](**options)
+    members = [MODELS[name](**options) for _ in range(num_members)]
+    return members[0] if num_members == 1 else Ensemble(members)
 
 
 def raw_scores(logits: torch.Tensor) -> torch.Tensor:

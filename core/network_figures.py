@@ -42,7 +42,7 @@ def network_figure(boxes: Sequence[FeatureBox], *, activations: Activations | No
         x=[sum(spans[i][0]) / 2 for i, _, _ in labels],
         # The ends above the far edge, the chosen one below the near edge: no box stands before them.
         y=[side * spans[i][1][1] for i, _, side in labels],
-        z=[side * (spans[i][2][1] + 0.8) for i, _, side in labels],
+        z=[side * (spans[i][2][1] + (0.8 if side > 0 else 2.0)) for i, _, side in labels],
         text=[words for _, words, _ in labels],
         mode="text",
         textfont={"size": 13},

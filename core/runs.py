@@ -21,7 +21,7 @@ MAX_DEPTH = 3
 """How deep below the runs folder runs are looked for; `NAME/seed-0` is 2."""
 RUN_FILE, STATE_FILE, METRICS_FILE, WEIGHTS_FILE = "run.json", "state.json", "metrics.jsonl", "best.safetensors"
 
-_FACTS = ("data", "code_revision", "device", "num_processes", "python", "machine", "versions", "started_at")
+_FACTS = ("initialisation", "data", "code_revision", "device", "num_processes", "python", "machine", "versions", "started_at")
 """Fields of `run.json` that are compared besides recipe and seed."""
 
 

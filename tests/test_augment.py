@@ -100,7 +100,9 @@ def test_a_telephone_line_adds_the_noise_of_eight_bits() -> None:
     passed = telephone_line(tone)
     assert passed.shape == tone.shape
     middle = passed[8_000:24_000].double()
-    basis = torch.stack([torch.sin(2 * math.pi * 1_000 * time_s), torch.cos(2 * math.pi * 1_000 * time_s)], dim=1)[8_000:24_000].double()
+    basis = torch.stack([torch.sin(2 * math.pi * 1_000 * time_s), torch.cos(2 * math.pi * 1_000 * time_s)], dim=1)[
+        8_000:24_000
+    ].double()
     fitted = basis @ torch.linalg.lstsq(basis, middle[:, None]).solution
     ratio_db = 10 * torch.log10(fitted.square().mean() / (middle[:, None] - fitted).square().mean())
     assert 30 < ratio_db < 45, "mu-law gives about 38 dB at any level"

@@ -42,9 +42,7 @@ def split_of(num_bona_fide: int, num_spoofs: int, *, num_samples: int = 2_000) -
 
 
 def maker_of(split: LabelledSplit, *, seed: int = 0, **changes: Any) -> BatchMaker:
-    plain = {
-        "multiplies_bona_fide": False, "random_crops": False, "channel_share": 0.0, "masks_images": False,
-    }  # fmt: skip
+    plain = {"multiplies_bona_fide": False, "random_crops": False, "channel_share": 0.0, "masks_images": False}
     return BatchMaker(tiny_recipe(**plain | changes), split, seed=seed, device=CPU)
 
 

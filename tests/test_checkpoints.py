@@ -16,7 +16,7 @@ from core.calibration import Calibration, Thresholds
 from core.checkpoints import DetectorManifest, Figure, detector_named, find_detectors, load_detector, save_detector
 from core.errors import DetectorError
 from core.features import FeatureConfig
-from core.models import build_model
+from core.models import MODELS, build_model
 
 MANIFEST = DetectorManifest(
     name="made",
@@ -70,6 +70,21 @@ def test_a_detector_comes_back_as_it_was_saved(folder: Path, model: torch.nn.Mod
     with torch.inference_mode():
         assert torch.equal(loaded(image), model(image))
     assert sorted(path.name for path in folder.parent.rglob("*") if path.is_file()) == ["detector.json", "weights.safetensors"]
+
+
+def test_an_ensemble_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    ensemble = build_model("vgg27", num_members=2).eval()
+    loaded = save_detector(tmp_path / "two", ensemble, replace(MANIFEST, num_members=2)).load_model()
+    assert not loaded.training
+    for name, tensor in ensemble.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_an_ensemble_is_not_taken_for_one_network(folder: Path) -> None:
+    change_manifest(folder, num_members=2)
+    with pytest.raises(DetectorError, match="does not hold the weights of a vgg27"):
+        load_detector(folder).load_model()
 
 
 def test_the_card_is_read(folder: Path) -> None:
@@ -163,7 +178,9 @@ def test_weights_of_another_network_are_refused(folder: Path) -> None:
     ("fields", "message"),
     [
         ({"schema_version": 2}, "schema version 2; this program reads 1"),
-        ({"model": "vgg99"}, "needs model 'vgg99'; this program has vgg27, resnet50"),
+        ({"model": "vgg99"}, f"needs model 'vgg99'; this program has {', '.join(MODELS)}"),
+        ({"num_members": 0}, "has 0 networks; expected 1 to 16"),
+        ({"num_members": 17}, "has 17 networks; expected 1 to 16"),
         ({"aggregate": "median"}, "unknown aggregate 'median'; expected one of mean, max"),
         ({"class_order": ["spoof", "bona fide"]}, "classes"),
         ({"features": {"kind": "cqt"}}, "unknown feature kind 'cqt'"),

@@ -111,6 +111,7 @@ def test_the_report_says_it_in_sentences(comparison) -> None:
     for line in text.splitlines():
         if line.startswith("|"):
             assert "nan" not in line
+            assert "| - |" not in line  # every figure is there
 
 
 def test_tables_are_rectangular(comparison) -> None:

@@ -121,7 +121,7 @@ def test_bounds_by_hand() -> None:
     samples = np.zeros(32_000, dtype=np.int16)
     samples[9_600:19_200] = 8_000
     samples[19_200:22_400] = 200  # 20 log10(200 / 8000) = -32.04 dB
-    bounds = CropSampler(split_of([samples]), CPU).bounds
+    bounds = CropSampler(split_of([samples]), CPU)._bounds
     loud, both = [9_600, 19_200], [9_600, 22_400]
     assert bounds.tolist() == [[[0, 32_000], loud, loud, both, both]]  # whole; 25, 30, 35 and 40 dB
 

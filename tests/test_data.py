@@ -144,7 +144,7 @@ def test_missing_files_are_told(prepared: Path, name: str) -> None:
 )
 def test_damaged_files_are_told(prepared: Path, name: str, content: bytes) -> None:
     (prepared / name).write_bytes(content)
-    with pytest.raises(CoreError, match="damaged.*prepare it again"):
+    with pytest.raises(CoreError, match=r"damaged.*prepare it again"):
         load_split(prepared, "dev")
 
 
@@ -209,5 +209,5 @@ def test_no_sentences_leave_the_split_alone(prepared: Path) -> None:
 def test_a_missing_engine_is_told(prepared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     split = load_split(prepared, "train")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CoreError, match="espeak-ng|flite|festival"):
+    with pytest.raises(CoreError, match=r"espeak-ng|flite|festival"):
         add_spoken(split, 1, seed=3)

@@ -21,10 +21,15 @@ from core.features import (
 )
 
 
-def image_of(kind: str, samples: torch.Tensor) -> torch.Tensor:
-    """Image `[224, 224]` of samples `[64000]`."""
+def channels_of(kind: str, samples: torch.Tensor) -> torch.Tensor:
+    """Image `[channel, 224, 224]` of samples `[64000]`."""
     with torch.inference_mode():
-        return build_front_end(FeatureConfig(kind=kind))(samples[None])[0, 0]
+        return build_front_end(FeatureConfig(kind=kind))(samples[None])[0]
+
+
+def image_of(kind: str, samples: torch.Tensor) -> torch.Tensor:
+    """Its first channel, `[224, 224]`."""
+    return channels_of(kind, samples)[0]
 
 
 def tone(frequency_hz: float) -> torch.Tensor:
@@ -36,7 +41,8 @@ def test_shape_axes_and_finiteness(kind: str, speech_like) -> None:
     front_end = build_front_end(FeatureConfig(kind=kind))
     windows = torch.stack([torch.from_numpy(speech_like(4.0)), torch.zeros(WINDOW_SAMPLES), torch.ones(WINDOW_SAMPLES)])
     image = front_end(windows)
-    assert image.shape == (3, 1, 224, 224)
+    assert image.shape == (3, FeatureConfig(kind=kind).num_channels, 224, 224)
+    assert image.shape[1] == (3 if kind == "multi_resolution" else 1)
     assert image.dtype == torch.float32
     assert torch.isfinite(image).all()
     axes = front_end.axes()
@@ -51,27 +57,28 @@ def test_an_image_does_not_depend_on_its_neighbours_in_the_batch(kind: str, spee
     windows = torch.stack([torch.from_numpy(speech_like(4.0, seed)) for seed in range(3)])
     together = build_front_end(FeatureConfig(kind=kind))(windows)
     for window, image in zip(windows, together, strict=True):
-        assert torch.allclose(image_of(kind, window), image[0], atol=1e-4)
+        assert torch.allclose(channels_of(kind, window), image, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
 @pytest.mark.parametrize("gain", [0.1, 0.01])
 def test_loudness_is_no_cue(kind: str, gain: float, speech_like) -> None:
     samples = torch.from_numpy(speech_like(4.0))
-    assert torch.allclose(image_of(kind, gain * samples), image_of(kind, samples), atol=2e-3)
+    assert torch.allclose(channels_of(kind, gain * samples), channels_of(kind, samples), atol=2e-3)
 
 
-@pytest.mark.parametrize("kind", ["log_spectrogram", "mel"])
+@pytest.mark.parametrize("kind", ["log_spectrogram", "multi_resolution", "mel"])
 @pytest.mark.parametrize("frequency_hz", [1_000.0, 300.0, 5_000.0])
 def test_a_tone_lies_in_the_row_that_the_axes_name(kind: str, frequency_hz: float) -> None:
     rows = np.array(build_front_end(FeatureConfig(kind=kind)).axes().rows)
-    image = image_of(kind, tone(frequency_hz))
     expected = int(np.abs(rows - frequency_hz).argmin())
-    assert set(image[:, 5:-5].argmax(dim=0).tolist()) == {expected}
+    for image in channels_of(kind, tone(frequency_hz)):
+        assert set(image[:, 5:-5].argmax(dim=0).tolist()) == {expected}
 
 
-def test_rows_of_the_spectrogram_by_hand() -> None:
-    rows = build_front_end(FeatureConfig()).axes().rows
+@pytest.mark.parametrize("kind", ["log_spectrogram", "multi_resolution"])
+def test_rows_of_the_spectrogram_by_hand(kind: str) -> None:
+    rows = build_front_end(FeatureConfig(kind=kind)).axes().rows
     assert (rows[0], rows[1], rows[32], rows[-1]) == (0.0, 31.25, 1_000.0, 6_968.75)
 
 
@@ -87,10 +94,52 @@ def test_rows_of_the_mel_spectrogram_are_the_filters_own_centres() -> None:
 def test_a_click_lies_in_the_column_that_the_axes_name() -> None:
     samples = 1e-4 * torch.randn(WINDOW_SAMPLES, generator=torch.Generator().manual_seed(0))
     samples[32_000] = 1.0
-    for kind in ("log_spectrogram", "mel", "waveform"):
+    for kind in ("log_spectrogram", "multi_resolution", "mel", "waveform"):
         times = np.array(build_front_end(FeatureConfig(kind=kind)).axes().time_s)
-        column = int(image_of(kind, samples).mean(dim=0).argmax())
-        assert abs(times[column] - 2.0) <= 0.5 * HOP_SAMPLES / 16_000 + 1e-9
+        for image in channels_of(kind, samples):
+            column = int(image.mean(dim=0).argmax())
+            assert abs(times[column] - 2.0) <= 0.5 * HOP_SAMPLES / 16_000 + 1e-9
+
+
+def test_the_first_of_several_resolutions_is_the_plain_spectrogram(speech_like) -> None:
+    samples = torch.from_numpy(speech_like(4.0))
+    assert torch.equal(channels_of("multi_resolution", samples)[0], image_of("log_spectrogram", samples))
+
+
+def test_channels_against_numpy(speech_like) -> None:
+    """Frame by frame: Hann windows of 32, 10 and 64 ms about one centre, every row 31.25 Hz above the last."""
+    samples = speech_like(4.0).astype(np.float64)
+    columns = range(10, 214)
+    for image, window, num_fft in zip(
+        channels_of("multi_resolution", torch.from_numpy(samples).float()), (512, 160, 1_024), (512, 512, 1_024)
+    ):
+        weights = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+        starts = [column * HOP_SAMPLES - window // 2 for column in columns]
+        frames = np.stack([samples[start : start + window] * weights for start in starts])
+        power = np.abs(np.fft.rfft(frames, num_fft)[:, :: num_fft // 512][:, :224].T) ** 2
+        level_db = 10 * np.log10(power)
+        ours = image[:, columns.start : columns.stop].double().numpy()
+        # Both are the level in dB but for one gain and one offset (standardising), where the floor of -80 dB does not cut.
+        heard = level_db > level_db.max() - 70
+        gain, offset = np.polyfit(level_db[heard], ours[heard], 1)
+        assert np.abs(gain * level_db[heard] + offset - ours[heard]).max() < 2e-3
+
+
+def test_the_short_window_parts_clicks_and_the_long_one_parts_harmonics() -> None:
+    clicks = 1e-4 * torch.randn(WINDOW_SAMPLES, generator=torch.Generator().manual_seed(0))
+    clicks[100 * HOP_SAMPLES] = clicks[101 * HOP_SAMPLES] = 1.0  # 17.9 ms apart
+    harmonics = tone(1_000.0) + tone(1_062.5)  # two rows apart
+    # How far the dip between two peaks lies below them, in standard deviations of the image: between frames there is none of
+    # the grid, so what the window spreads is seen in the frame after the second click.
+    medium, short, long = channels_of("multi_resolution", clicks)
+    after = [float(image[:, 102].mean()) for image in (medium, short, long)]
+    assert after[2] > after[0] + 1  # 64 ms reach over it, 32 ms and 10 ms do not
+    assert after[2] > after[1] + 1
+    medium, short, long = channels_of("multi_resolution", harmonics)
+    dips = [
+        float(image[32, 50:170].mean() + image[34, 50:170].mean() - 2 * image[33, 50:170].mean()) for image in (medium, short, long)
+    ]
+    assert dips[2] > dips[0] > dips[1]
 
 
 def test_spectrogram_levels_by_hand() -> None:

@@ -47,12 +47,18 @@ def test_the_published_settings() -> None:
         ("resnet50_spectrogram", "log_spectrogram", 40, 3),
     ):
         recipe = recipe_named(name)
-        assert (recipe.model, recipe.features.kind, recipe.batch_size, recipe.num_epochs) == ("resnet50", kind, batch_size, num_epochs)
+        assert (recipe.model, recipe.features.kind, recipe.batch_size, recipe.num_epochs) == (
+            "resnet50",
+            kind,
+            batch_size,
+            num_epochs,
+        )
         assert (recipe.learning_rate, recipe.schedule, recipe.pretrained) == (1e-4, "constant", True)
     for recipe in map(recipe_named, ("cnn_multiply", "cnn_3000", "resnet50_waveform", "resnet50_spectrogram")):
         # As published: the first seconds of each recording, once, and nothing that we added.
         assert recipe.sampling == "once"
-        assert not (recipe.random_crops or recipe.masks_images or recipe.channel_share or recipe.copy_share or recipe.num_spoken)
+        ours = (recipe.random_crops, recipe.masks_images, recipe.channel_share, recipe.copy_share, recipe.num_spoken)
+        assert not any(ours)
 
 
 def test_recipes_cannot_be_changed() -> None:
@@ -89,6 +95,11 @@ def test_settings_that_cannot_be_are_refused(changes: dict, message: str) -> Non
 
 def test_recorded_recipes_of_another_version_are_told() -> None:
     fields = asdict(Recipe(name="r", model="vgg27", features=FeatureConfig(), num_epochs=1))
-    for other in (fields | {"novelty": 1}, {"name": "r"}, fields | {"features": {"kind": "mel", "bands": 3}}, fields | {"features": None}):
+    for other in (
+        fields | {"novelty": 1},
+        {"name": "r"},
+        fields | {"features": {"kind": "mel", "bands": 3}},
+        fields | {"features": None},
+    ):
         with pytest.raises(CoreError, match="of another version of Earwitness"):
             recipe_from(other)

@@ -1,4 +1,4 @@
-"""A network, a recipe and data that train in a second; `python -m tests.tiny_training HOLD_AT train tiny ...` is the command on them."""
+"""A network, a recipe and data that train in a second; `python -m tests.tiny_training HOLD_AT train tiny ...` trains them."""
 
 from __future__ import annotations
 

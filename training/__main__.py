@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,15 +43,16 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
     train.add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder; with --seeds one a seed in it")
     seeds = train.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, default=0, help="decides all randomness (default: 0)")
-    seeds.add_argument("--seeds", type=int, metavar="NUM", help="train with the seeds 0 to NUM - 1, one after another")
+    seeds.add_argument("--seed", type=_at_least(0), default=0, help="decides all randomness (default: 0)")
+    seeds.add_argument("--seeds", type=_at_least(1), metavar="NUM", help="train with the seeds 0 to NUM - 1, one after another")
     train.add_argument("--epochs", type=int, metavar="NUM", help="fewer or more than the recipe's; recorded with the run")
     train.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     train.add_argument("--compile", action="store_true", help="use torch.compile: slow to start, faster steps")
 
     publish = commands.add_parser("publish", help="calibrate a run on dev, measure it on test, write a detector folder")
     publish.set_defaults(run_command=_publish)
-    publish.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it knows its recipe and data")
+    help_text = "a run's folder, which knows its recipe and data; several that differ in their seed become one ensemble"
+    publish.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=help_text)
     publish.add_argument("--name", required=True, help="the detector's name")
     publish.add_argument(
         "--out", type=Path, default=SHIPPED_DETECTORS, metavar="DIR", help="where detectors lie (default: data/detectors)"
@@ -104,6 +106,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _at_least(lowest: int) -> Callable[[str], int]:
+    """A type of option: whole numbers from `lowest`."""
+
+    def number(text: str) -> int:
+        if not text.isdigit() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from {lowest}")
+        return int(text)
+
+    return number
+
+
 def _train(options: argparse.Namespace) -> None:
     from training.loop import train
     from training.made import add_spoken
@@ -122,7 +135,7 @@ def _train(options: argparse.Namespace) -> None:
 def _publish(options: argparse.Namespace) -> None:
     from training.publish import publish
 
-    print(publish(options.run, name=options.name, out=options.out, scores_out=options.scores_out).card)
+    print(publish(options.runs, name=options.name, out=options.out, scores_out=options.scores_out).card)
 
 
 def _add_asv_scores(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,10 @@ def _training(detector: Detector) -> str:
     made = detector.manifest.provenance
     recipe, num = made["recipe"], made["num_recordings"]
     spoken = f", {recipe['num_spoken']} of them sentences by espeak-ng, flite and festival" if recipe["num_spoken"] else ""
+    kept = " ".join(
+        f"Seed {each['seed']}: epoch {each['kept_epoch']:.0f} of {recipe['num_epochs']}, dev EER {each['kept_epoch_dev_eer']:.1%}."
+        for each in made["members"]
+    )
     copies = ""
     if recipe["copy_share"]:
         copies = (
@@ -54,8 +58,8 @@ def _training(detector: Detector) -> str:
             "\n  classical vocoders (`core.attacks`)."
         )
     return (
-        f"- **Trained on** {num['train']:,} recordings{spoken}; recipe `{recipe['name']}`, seed {made['seed']}, weights from"
-        f" {made['initialisation']}\n  initialisation, epoch {made['kept_epoch']} of {recipe['num_epochs']} kept by its dev EER."
+        f"- **Trained on** {num['train']:,} recordings{spoken}; recipe `{recipe['name']}`, weights from"
+        f" {made['initialisation']} initialisation.\n  {kept}"
         f"{copies}\n  The whole recipe, the data's hashes and the code's revision are in `detector.json` under `provenance`."
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from core.errors import CoreError
 
@@ -40,7 +40,8 @@ def save_weights(path: Path, network: torch.nn.Module) -> None:
 def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(tensors, partial, metadata=metadata)
+        # Not save_file: it writes under a name of its own, which a kill would leave behind, and for its owner alone.
+        partial.write_bytes(save(tensors, metadata=metadata))
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from core.features import WINDOW_SAMPLES
@@ -28,8 +30,13 @@ class CropSampler:
         self.device = device
         self.samples = split.samples.to(device)
         self.starts, self.lengths = split.starts.to(device), split.lengths.to(device)
-        self.bounds = torch.stack([_active_bounds(split.recording(i)) for i in range(len(split))]).to(device)
+        self._split = split
         self._window = torch.arange(WINDOW_SAMPLES, device=device)
+
+    @cached_property
+    def _bounds(self) -> torch.Tensor:
+        """`[recording, 1 + range, 2]`, measured when it is first needed."""
+        return torch.stack([_active_bounds(self._split.recording(i)) for i in range(len(self._split))]).to(self.device)
 
     def from_start(self, chosen: torch.Tensor) -> torch.Tensor:
         """The first 4 s of each chosen recording `[batch]`, a shorter one repeated."""
@@ -46,7 +53,7 @@ class CropSampler:
             return torch.rand(len(chosen), device=self.device, generator=generator)
 
         row = torch.where(uniform() < _TRIM_SHARE, 1 + (uniform() * len(_TRIM_RANGES_DB)).long(), 0)
-        first, end = self.bounds[chosen, row].unbind(-1)
+        first, end = self._bounds[chosen, row].unbind(-1)
         kept = (uniform() * _MAX_KEPT_S * SAMPLE_RATE_HZ).long() * (row > 0)
         first, end = (first - kept).clamp_min(0), torch.minimum(end + kept, self.lengths[chosen])
         length = torch.maximum(end - first, torch.minimum(self.lengths[chosen] - first, torch.full_like(first, _MIN_SAMPLES)))

@@ -72,16 +72,17 @@ def load_split(folder: Path, split: str) -> LabelledSplit:
         )
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        index = pd.read_parquet(folder / INDEX_FILE)
-    except (ValueError, OSError) as error:
+        version = manifest.get("schema_version")
+        index = pd.read_parquet(folder / INDEX_FILE) if version == SCHEMA_VERSION else None
+        num_there = (folder / SAMPLES_FILE).stat().st_size // 2 if version == SCHEMA_VERSION else 0
+    except (ValueError, OSError, AttributeError) as error:  # AttributeError: the manifest is no object
         raise CoreError(f"{folder} is damaged ({error}); prepare it again.") from None
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise CoreError(f"{folder} has schema version {manifest.get('schema_version')}; this program reads {SCHEMA_VERSION}.")
+    if index is None:
+        raise CoreError(f"{folder} has schema version {version}; this program reads {SCHEMA_VERSION}.")
     index = index[index["split"] == split].reset_index(drop=True)
     if not len(index):
         raise CoreError(f"{folder} holds no recordings of the split {split!r}; it has {', '.join(manifest['data_hash'])}.")
     first, end = int(index["start"].min()), int((index["start"] + index["num_samples"]).max())
-    num_there = (folder / SAMPLES_FILE).stat().st_size // 2
     if end > num_there:
         raise CoreError(f"{folder / SAMPLES_FILE} holds {num_there:,} samples and {end:,} are expected; prepare it again.")
     # Mapped copy-on-write: torch takes only writable arrays, and nothing writes.
@@ -94,6 +95,11 @@ def load_split(folder: Path, split: str) -> LabelledSplit:
         lengths=torch.from_numpy(index["num_samples"].to_numpy(dtype=np.int64, copy=True)),
         data_hash=manifest["data_hash"][split],
     )
+
+
+def split_names(folder: Path) -> tuple[str, ...]:
+    """The splits that a prepared folder holds, which `load_split` has opened one of before."""
+    return tuple(json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["data_hash"])
 
 
 def balanced_weights(split: LabelledSplit) -> torch.Tensor:

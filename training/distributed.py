@@ -110,7 +110,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not torch.distributed.is_initialized() or not (self.training or self.running_mean is None):
             return super().forward(image)
         self._check_input_dim(image)
-        values = image.float()
+        values = image.to(torch.promote_types(image.dtype, torch.float32))
         # Two passes, sums and then squared distances from the mean: the difference of large sums would lose digits.
         count = values.new_full((1,), values.numel() / self.num_features)
         *sums, count = all_reduce(torch.cat([values.sum(dim=(0, 2, 3)), count])).split([self.num_features, 1])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,7 +20,7 @@ from core.errors import CoreError
 from core.imagenet import imagenet_weights
 from core.metrics import balanced_accuracy, equal_error_rate
 from core.models import build_model
-from core.runs import WEIGHTS_FILE, RunStatus
+from core.runs import WEIGHTS_FILE, RunError, RunStatus
 from training.batches import BatchMaker
 from training.checkpoint import load_state, save_state, save_weights
 from training.data import LabelledSplit
@@ -74,9 +76,12 @@ def train(
         folder = RunFolder(run, recipe, is_main=is_main())
         try:
             _train(recipe, splits, data_folder, folder, seed=seed, world=world, compiles=compiles)
+        except RunError:  # the folder is another run's, and its state not ours to write
+            raise
         except CoreError as error:
             if (run / "run.json").is_file():
-                folder.tell(RunStatus.FAILED, message=str(error))
+                with suppress(CoreError):  # a full disk takes no message either
+                    folder.tell(RunStatus.FAILED, message=str(error))
             raise
     return run / WEIGHTS_FILE
 
@@ -122,6 +127,11 @@ def _train(
     meter = _Meter(folder, world, batches.steps_per_epoch, optimizer)
 
     for epoch in range(progress.step // batches.steps_per_epoch, recipe.num_epochs):
+        if epoch - progress.best_epoch >= recipe.patience:
+            best = f"the best was {progress.best_eer:.2%} after epoch {progress.best_epoch}"
+            why = f"no lower dev EER in {recipe.patience} epochs; {best}"
+            folder.tell(RunStatus.STOPPED_EARLY, epoch=epoch, message=why)
+            return
         folder.tell(RunStatus.RUNNING, epoch=epoch)
         trained.train()
         drawn = batches.epoch(epoch)
@@ -134,23 +144,20 @@ def _train(
             loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
             progress.step += 1
-            meter.add(loss.detach(), (logits.argmax(1) == labels).float().mean(), started, made)
+            # A gradient that is not finite spoils the weights before any loss shows it: 0 * norm makes it show.
+            meter.add(loss.detach() + 0 * norm, (logits.argmax(1) == labels).float().mean(), started, made)
             if progress.step % _LOG_EVERY_STEPS == 0:
                 meter.log(progress.step)
-                saver.save(progress, is_due=False)
+                if step + 1 < batches.steps_per_epoch:  # an epoch's last is saved once dev is measured
+                    saver.save(progress, is_due=False)
         meter.log(progress.step)
         _measure(average.module, batches, dev_split, folder, progress, epoch + 1)
         saver.save(progress, is_due=True)
-        if epoch + 1 - progress.best_epoch >= recipe.patience:
-            best = f"the best was {progress.best_eer:.2%} after epoch {progress.best_epoch}"
-            why = f"no lower dev EER in {recipe.patience} epochs; {best}"
-            folder.tell(RunStatus.STOPPED_EARLY, epoch=epoch + 1, message=why)
-            return
     folder.tell(RunStatus.FINISHED, epoch=recipe.num_epochs)
 
 
@@ -168,6 +175,8 @@ def load_trained(run: Path, recipe: Recipe) -> torch.nn.Module:
         network.load_state_dict(load_file(path))
     except RuntimeError:
         raise CoreError(f"{path} does not hold the weights of a {recipe.model}: it is of another network.") from None
+    except (SafetensorError, OSError) as error:
+        raise CoreError(f"{path} is damaged ({error}); train again from the run's checkpoint.") from None
     return network.eval()
 
 

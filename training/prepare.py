@@ -33,6 +33,8 @@ from training.trees import CorpusError, readable
 _NUM_KEPT = 1_000
 """Names of each kind of finding that the manifest keeps beside their count."""
 _TOLD_EVERY_S = 1.0
+_MIN_FOR_WORKERS = 500
+"""Fewer recordings are decoded in this process: starting others (importing torch) takes longer than a second of decoding."""
 _FIELDS = attrgetter(
     "utterance", "path", "label", "attack", "speaker", "corpus", "split", "environment", "group", "family", "known_system"
 )
@@ -79,7 +81,7 @@ def prepare(
         source: folder, zip or CSV manifest.
         out: folder for the result.
         options: kind, splits, what to allow.
-        num_workers: decoding processes; None for one per core, 0 for none.
+        num_workers: decoding processes; None for one per core (none for few recordings), 0 for none.
         say: told lines for the user.
         on_progress: told about once a second.
 
@@ -115,9 +117,11 @@ def _decode(
     names = [recording.path for recording in listing.recordings]
     with open_packer(out, fingerprint) as packer:
         num_before, num_refused = len(packer.packed), sum(entry.refusal is not None for entry in packer.packed)
-        todo, begun, told = names[num_before:], time.monotonic(), 0.0
-        workers = min(len(os.sched_getaffinity(0)) if num_workers is None else num_workers, len(todo))
-        for decoded in decode_all(listing.tree, todo, listing.sizes, num_workers=workers):
+        todo, begun = names[num_before:], time.monotonic()
+        told = begun
+        if num_workers is None:
+            num_workers = len(os.sched_getaffinity(0)) if len(todo) >= _MIN_FOR_WORKERS else 0
+        for decoded in decode_all(listing.tree, todo, listing.sizes, num_workers=num_workers):
             num_refused += packer.append(decoded).refusal is not None
             now, num_done = time.monotonic(), len(packer.packed)
             if now - told >= _TOLD_EVERY_S or num_done == len(names):

@@ -42,7 +42,9 @@ def add_prepare(commands: argparse._SubParsersAction) -> None:
         "--subsets", nargs="+", choices=SUBSETS, default=["eval"], help="ASVspoof 2021: what to take as test (default: eval)"
     )
     parser.add_argument("--allow-missing", action="store_true", help="go on without the recordings that have no audio")
-    parser.add_argument("--workers", type=int, metavar="N", help="decoding processes (default: one per core; 0: none)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="decoding processes (default: one per core, none for few recordings)"
+    )
     parser.add_argument("--verify", action="store_true", help="compare a finished preparation with its hashes instead")
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from core.calibration import Calibration, choose_thresholds, fit_calibration
-from core.checkpoints import Detector, DetectorManifest, Figure, save_detector
+from core.checkpoints import MAX_MEMBERS, Detector, DetectorManifest, Figure, save_detector
 from core.errors import CoreError
 from core.features import build_front_end
+from core.models import Ensemble
 from core.run_metrics import read_metrics
 from training.augment import telephone_line
 from training.card import model_card
 from training.crops import trim_edges
-from training.data import LabelledSplit, load_split, to_float, to_int16
+from training.data import LabelledSplit, load_split, split_names, to_float, to_int16
 from training.evaluate import figures_of, pooled_eer, score_split
 from training.loop import load_trained
+from training.recipes import Recipe
 from training.run_folder import read_run, recipe_of, utc_now
 from training.scores import write_scores
 
@@ -27,25 +29,37 @@ MAX_ERROR = 0.05
 """Thresholds keep wrong verdicts of either kind at this share on dev."""
 
 
-def publish(run: Path, *, name: str, out: Path, scores_out: Path) -> Detector:
+def publish(runs: Sequence[Path], *, name: str, out: Path, scores_out: Path) -> Detector:
     """Makes a detector folder with its card, and a score file of the test split.
 
     Calibration and thresholds come from dev; test is only reported (and left out where the data has none).
 
     Args:
-        run: a run with weights; it records its recipe and data.
+        runs: a run with weights, or several of one recipe on the same data, whose networks become one ensemble.
         name: the detector's name.
         out: folder that will hold the new detector folder.
         scores_out: folder for `NAME.test.csv`.
 
     Raises:
-        CoreError: no weights, the data has moved or changed, or the detector's folder is there already.
+        CoreError: no weights, runs of different recipes or data, the data has moved or changed, or the detector's folder is
+            there already.
     """
-    recipe, described = recipe_of(run), read_run(run)
+    if len({run.resolve() for run in runs}) < len(runs) or len(runs) > MAX_MEMBERS:
+        raise CoreError(f"{len(runs)} runs are named; expected 1 to {MAX_MEMBERS} different ones")
+    recipe, described = recipe_of(runs[0]), [read_run(run) for run in runs]
+    if any(
+        (each["recipe"], each["data"]["hash"]["dev"]) != (described[0]["recipe"], described[0]["data"]["hash"]["dev"])
+        for each in described
+    ):
+        raise CoreError(
+            "the runs are of different recipes or were chosen on different data; "
+            "only runs that differ in nothing but their seed make one detector"
+        )
     if (out / name).exists():
         raise CoreError(f"{out / name} is there already; choose another name or remove it first.")
-    splits = _splits_of(described)
-    network, front_end = load_trained(run, recipe), build_front_end(recipe.features)
+    splits = _splits_of(described[0])
+    members = [load_trained(run, recipe) for run in runs]
+    network, front_end = members[0] if len(members) == 1 else Ensemble(members).eval(), build_front_end(recipe.features)
     dev = splits["dev"]
     raw = score_split(network, front_end, dev)
     calibration = fit_calibration(raw, dev.is_spoof)
@@ -58,13 +72,14 @@ def publish(run: Path, *, name: str, out: Path, scores_out: Path) -> Detector:
         write_scores(scores_out / f"{name}.test.csv", scores["test"], test.index)
     manifest = DetectorManifest(
         name=name,
-        summary=f"{recipe.model} on the {recipe.features.kind.replace('_', ' ')} image, recipe {recipe.name}.",
+        summary=_summary(recipe, len(runs)),
         model=recipe.model,
+        num_members=len(runs),
         features=recipe.features,
         aggregate="mean",
         calibration=calibration,
         thresholds=thresholds,
-        provenance=_provenance(run, described, splits),
+        provenance=_provenance(runs, described, splits),
         figures=(*figures, *figures_of("dev", scores["dev"], dev)),
     )
     detector = save_detector(out / name, network, manifest)
@@ -82,10 +97,7 @@ def _splits_of(described: dict[str, Any]) -> dict[str, LabelledSplit]:
     dev = load_split(folder, "dev")
     if dev.data_hash != described["data"]["hash"]["dev"]:
         raise CoreError(f"{folder} holds another dev split than the run was chosen on; prepare the data as it was.")
-    splits = {"dev": dev}
-    with suppress(CoreError):
-        splits["test"] = load_split(folder, "test")
-    return splits
+    return {"dev": dev} | ({"test": load_split(folder, "test")} if "test" in split_names(folder) else {})
 
 
 def _conditions(
@@ -106,28 +118,28 @@ def _conditions(
     return figures
 
 
-def _provenance(run: Path, described: dict[str, Any], splits: dict[str, LabelledSplit]) -> dict[str, Any]:
-    """What `run.json` says, the epoch that was kept, and the hashes of what was measured."""
-    best = read_metrics(run).best
-    data = described["data"]
+def _summary(recipe: Recipe, num_members: int) -> str:
+    several = f"{num_members} networks {recipe.model}, averaged," if num_members > 1 else recipe.model
+    return f"{several} on the {recipe.features.kind.replace('_', ' ')} image, recipe {recipe.name}."
+
+
+def _provenance(runs: Sequence[Path], described: list[dict[str, Any]], splits: dict[str, LabelledSplit]) -> dict[str, Any]:
+    """What `run.json` says, what differs between the members, and the hashes of what was measured."""
+    first, data = described[0], described[0]["data"]
     return {
-        **{
-            key: described[key]
-            for key in (
-                "recipe",
-                "seed",
-                "initialisation",
-                "device",
-                "num_processes",
-                "code_revision",
-                "versions",
-                "python",
-                "machine",
-            )
-        },
-        "kept_epoch": best.epoch,
-        "kept_epoch_dev_eer": best.eer,
+        **{key: first[key] for key in ("recipe", "initialisation", "versions", "python", "machine")},
+        "members": [_member(run, each) for run, each in zip(runs, described, strict=True)],
         "data": data["hash"] | {name: split.data_hash for name, split in splits.items()},
         "num_recordings": data["num_recordings"] | {name: len(split) for name, split in splits.items()},
         "made_at": utc_now(),
+    }
+
+
+def _member(run: Path, described: dict[str, Any]) -> dict[str, Any]:
+    best = read_metrics(run).best
+    return {
+        **{key: described[key] for key in ("seed", "device", "num_processes", "code_revision", "started_at")},
+        "train_hash": described["data"]["hash"]["train"],
+        "kept_epoch": round(best.epoch),
+        "kept_epoch_dev_eer": best.eer,
     }

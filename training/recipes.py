@@ -58,6 +58,10 @@ class Recipe:
             raise CoreError(f"recipe {self.name}: num_epochs, patience and num_shards must be at least 1")
         if self.batch_size < 2 or self.batch_size % self.num_shards:
             raise CoreError(f"recipe {self.name}: a batch of {self.batch_size} does not divide into {self.num_shards} shards")
+        if self.sampling == "balanced" and (self.multiplies_bona_fide or self.max_spoofs is not None):
+            raise CoreError(
+                f"recipe {self.name}: balanced sampling draws both classes equally, so nothing is multiplied or left out"
+            )
         if not 0 < self.learning_rate < 1:
             raise CoreError(f"recipe {self.name}: the learning rate is {self.learning_rate}; expected between 0 and 1")
         shares = {name: getattr(self, name) for name in ("channel_share", "copy_share", "label_smoothing", "average_decay")}

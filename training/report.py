@@ -170,11 +170,10 @@ def _probes(c: Comparison) -> Iterable[str]:
         "Each probe hears nothing but one property of a recording: fitted on train, chosen and calibrated on dev. A probe well "
         "below 50 % shows what a detector could learn without hearing any trace of synthesis."
     )
-    rows = [(f"`{r.system.name}`", *(_rate_cell(r.figure(n), c) for n in ("EER", "EER, mean within"))) for r in c.probes]
+    shown = [(f"`{r.system.name}`", r) for r in c.probes]
     if ours is not None:
-        rows.append(
-            (f"`{ours.system.name}`, for comparison", *(_rate_cell(ours.figure(n), c) for n in ("EER", "EER, mean within")))
-        )
+        shown.append((f"`{ours.system.name}`, for comparison", ours))
+    rows = [(name, _rate_cell(r.figure("EER"), c), _rate_cell(r.within_sources, c)) for name, r in shown]
     yield _table(("probe", "EER", "EER, mean within sources"), rows)
 
 

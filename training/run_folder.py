@@ -3,6 +3,7 @@ but weights."""
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.errors import CoreError
 from core.runs import METRICS_FILE, RUN_FILE, SCHEMA_VERSION, STATE_FILE, RunError, RunStatus
 from training.data import LabelledSplit
 from training.recipes import Recipe, recipe_from
@@ -82,8 +84,11 @@ class RunFolder:
         """Adds a line to `metrics.jsonl`."""
         if self.is_main:
             line = json.dumps(measured | {"time_s": round(time.monotonic() - self._started, 2)})
-            with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            try:
+                with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            except OSError as error:
+                raise _unwritten(self.path / METRICS_FILE, error) from error
 
     def tell(self, state: RunStatus, *, epoch: int | None = None, message: str = "") -> None:
         """Replaces `state.json`."""
@@ -156,5 +161,14 @@ def _step_of(line: str) -> float:
 
 def _replace(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> CoreError:
+    what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+    return CoreError(f"{path} could not be written: {what}. Free some space, then run the same command: it goes on.")

@@ -172,7 +172,10 @@ def speak(side: Side) -> tuple[np.ndarray, int]:
             "flite": ["-voice", side.voice, "-f", str(text), "-o", str(out)],
             "festival": ["-eval", f"(voice_{side.voice})", "-o", str(out), str(text)],
         }[side.engine]
-        run = subprocess.run([PROGRAMS[side.engine], *options], capture_output=True, text=True, timeout=60, check=False)
+        try:
+            run = subprocess.run([PROGRAMS[side.engine], *options], capture_output=True, text=True, timeout=60, check=False)
+        except FileNotFoundError:
+            raise CoreError(f"{side.engine} is not installed (no program {PROGRAMS[side.engine]}); install it first.") from None
         if run.returncode != 0 or not out.is_file() or soundfile.info(out).frames == 0:
             detail = run.stderr.strip() or f"exit status {run.returncode}"
             raise CoreError(f"{side.engine} made no speech with its voice {side.voice}: {detail}")

@@ -6,15 +6,12 @@ filtering), A04 and A16 (waveform concatenation).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torchaudio
 
-from core.attacks.levels import at_level_of
+from core.attacks.levels import Maker, at_level_of
 from core.audio import SAMPLE_RATE_HZ
 
-Maker = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 _NUM_FFT, _HOP = 512, 128
 _NUM_CEPSTRAL = 30
 """Cepstral coefficients of an envelope: detail wider than 16,000 / 30 = 530 Hz, coarser than harmonics."""

@@ -6,15 +6,14 @@ Every maker takes samples `[batch, time]` at 16 kHz and a generator on their dev
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torchaudio
 
+from core.attacks.levels import Maker, at_level_of
 from core.audio import SAMPLE_RATE_HZ
 
-Maker = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 _NUM_FFT, _HOP = 512, 128
 _PITCH_FRAME, _PITCH_HOP = 640, 80
 _MIN_F0_HZ, _MAX_F0_HZ = 60.0, 400.0
@@ -27,7 +26,7 @@ def griffin_lim(samples: torch.Tensor, generator: torch.Generator, *, num_iterat
 
     Source: Griffin and Lim (1984), with the momentum of Perraudin et al. (2013).
     """
-    return _matched(_phase_estimated(_stft(samples, 1_024, 256).abs(), generator, num_iterations, samples.shape[-1]), samples)
+    return at_level_of(_phase_estimated(_stft(samples, 1_024, 256).abs(), generator, num_iterations, samples.shape[-1]), samples)
 
 
 def mel_inversion(
@@ -53,7 +52,7 @@ def mel_inversion(
         made = _istft(torch.polar(magnitude, spectrum.angle()), 1_024, 256, samples.shape[-1])
     else:
         made = _phase_estimated(magnitude, generator, num_iterations, samples.shape[-1])
-    return _matched(made, samples)
+    return at_level_of(made, samples)
 
 
 def source_filter(
@@ -84,7 +83,7 @@ def source_filter(
     made = torch.where(voiced, pulses, noise) * _minimum_phase(gain)
     # Each frame gets back the energy that it had.
     made = made * (power.sum(dim=1, keepdim=True) / made.abs().square().sum(dim=1, keepdim=True).clamp_min(1e-9)).sqrt()
-    return _matched(_istft(made, _NUM_FFT, _HOP, samples.shape[-1]), samples)
+    return at_level_of(_istft(made, _NUM_FFT, _HOP, samples.shape[-1]), samples)
 
 
 def sinusoidal(samples: torch.Tensor, generator: torch.Generator, *, num_peaks: int = 40) -> torch.Tensor:
@@ -102,7 +101,7 @@ def sinusoidal(samples: torch.Tensor, generator: torch.Generator, *, num_peaks: 
     floor = peaks.topk(num_peaks, dim=1).values[:, -1:]
     kept = (is_peak & (peaks >= floor)).to(level.dtype)
     kept = torch.nn.functional.max_pool1d(kept.transpose(1, 2), 3, stride=1, padding=1).transpose(1, 2)
-    return _matched(_istft(spectrum * kept, 1_024, 256, samples.shape[-1]), samples)
+    return at_level_of(_istft(spectrum * kept, 1_024, 256, samples.shape[-1]), samples)
 
 
 def phase_vocoder(samples: torch.Tensor, generator: torch.Generator, *, rate: float = 1.2) -> torch.Tensor:
@@ -115,7 +114,7 @@ def phase_vocoder(samples: torch.Tensor, generator: torch.Generator, *, rate: fl
     # Through samples in between, so that the second pass does not undo the first exactly.
     between = _istft(stretched, 1_024, 256, int(samples.shape[-1] / rate))
     back = torchaudio.functional.phase_vocoder(_stft(between, 1_024, 256), 1 / rate, advance)
-    return _matched(_istft(back, 1_024, 256, samples.shape[-1]), samples)
+    return at_level_of(_istft(back, 1_024, 256, samples.shape[-1]), samples)
 
 
 def fundamental_hz(samples: torch.Tensor) -> torch.Tensor:
@@ -216,9 +215,3 @@ def _excitations(samples: torch.Tensor, generator: torch.Generator) -> tuple[tor
     starts = torch.diff(turns.floor(), dim=-1, prepend=turns[..., :1].floor()) > 0
     pulses = torch.where(starts & (at_sample > 0), (SAMPLE_RATE_HZ / at_sample.clamp_min(1.0)).sqrt(), 0.0)
     return pulses, torch.randn(samples.shape, device=samples.device, generator=generator)
-
-
-def _matched(made: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-    """`made` at the root mean square of `samples`."""
-    level, wanted = made.square().mean(dim=-1, keepdim=True).sqrt(), samples.square().mean(dim=-1, keepdim=True).sqrt()
-    return made * wanted / level.clamp_min(1e-9)

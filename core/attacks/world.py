@@ -6,7 +6,6 @@ and since it holds the interpreter's lock, several cores need several processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +13,9 @@ import numpy as np
 import pyworld
 import torch
 
-from core.attacks.levels import at_level_of
+from core.attacks.levels import Maker, at_level_of
 from core.audio import SAMPLE_RATE_HZ
 
-Maker = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 PitchMethod = Literal["dio", "harvest"]
 _FRAME_S = 0.005
 _FRAME_SAMPLES = int(_FRAME_S * SAMPLE_RATE_HZ)
