@@ -23,11 +23,10 @@ import soundfile
 
 from core.audio import load
 from core.errors import CoreError
-from tests.corpora import protocol_of, write_asvspoof2019, write_tone, zipped
+from tests.corpora import write_asvspoof2019, write_tone, zipped
 from training import packing
 from training.__main__ import main
 from training.data import load_split, to_int16
-from training.listings import match_audio
 from training.prepare import Progress, prepare
 from training.prepare_command import progress_line
 from training.prepared import read_manifest, verify
@@ -382,27 +381,3 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
         shutil.move(path, os.fsencode(path.parent) + b"/caf\xe9.wav")
     quiet(tmp_path / "in", tmp_path / "out")
     assert list(pd.read_parquet(tmp_path / "out" / "index.parquet")["utterance"]) == ["train/fake/caf\\xe9", "train/real/caf\\xe9"]
-
-
-def test_listing_takes_no_quadratic_time() -> None:
-    from training.listings import Named, SourceRecording
-
-    def listing(num: int) -> float:
-        recordings = [
-            SourceRecording(
-                utterance=f"LA_T_{number:07d}", path=None, label="spoof", attack="A01", speaker="s", corpus="c", split="train"
-            )
-            for number in range(num)
-        ]
-        audio = [f"LA/flac/{recording.utterance}.flac" for recording in recordings]
-        begun = time.process_time()
-        found, checks = match_audio(Named(recordings=recordings, audio=audio))
-        assert (len(found), checks.missing, checks.extra) == (num, (), ())
-        return time.process_time() - begun
-
-    # Quadratic work would take 16 times as long for 4 times as many.
-    assert listing(32_000) < 10 * listing(8_000)
-
-
-def test_protocol_of_the_helper_is_the_official_name(tmp_path: Path) -> None:
-    assert protocol_of(write_asvspoof2019(tmp_path), "eval").is_file()
