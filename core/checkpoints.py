@@ -193,7 +193,7 @@ def detector_named(name: str | None = None) -> Detector:
     raise DetectorError(f"No detector is called {name!r}; installed: {installed}. `python -m core detectors` lists them.")
 
 
-DEFAULT_DETECTOR = "earwitness"
+DEFAULT_DETECTOR = "vgg27-spectrogram"
 """Name of the detector used when none is chosen."""
 
 

@@ -94,7 +94,7 @@ def test_an_export_is_made_once_and_whole(lively_detector: Detector, tmp_path: P
     monkeypatch.setenv("EARWITNESS_CACHE", str(tmp_path / "cache"))
     calls = []
     export = runtime._export
-    monkeypatch.setattr(runtime, "_export", lambda model, path: calls.append(path) or export(model, path))
+    monkeypatch.setattr(runtime, "_export", lambda model, num, path: calls.append(path) or export(model, num, path))
     for _ in range(2):
         Scorer(lively_detector)
     assert len(calls) == 1

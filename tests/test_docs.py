@@ -93,7 +93,7 @@ def test_pages_named_in_the_readme_exist() -> None:
 
 
 def test_the_figures_in_the_readme_are_the_detectors() -> None:
-    detector = load_detector(SHIPPED_DETECTORS / "earwitness")
+    detector = load_detector(SHIPPED_DETECTORS / "vgg27-spectrogram")
     figures = {(figure.split, figure.name): figure for figure in detector.manifest.figures}
     for name, value, low, high in re.findall(r"\| ([^|]+?) \| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|", README):
         figure = figures["test", name]

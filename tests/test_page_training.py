@@ -207,7 +207,7 @@ def test_publishing_shows_progress_and_outcome(
     page: AppTest, runs: Path, tiny_detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EARWITNESS_DETECTORS", str(tmp_path / "installed"))
-    monkeypatch.setenv("EARWITNESS_DETECTOR", "earwitness")
+    monkeypatch.setenv("EARWITNESS_DETECTOR", "vgg27-spectrogram")
     made = tmp_path / "made" / "new-one"
     made.mkdir(parents=True)
     for file in tiny_detector.folder.iterdir():

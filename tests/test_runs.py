@@ -233,8 +233,8 @@ def test_impossible_names_are_refused(tmp_path: Path, installed: Path, name: str
 
 def test_a_taken_name_and_missing_weights_are_refused(tmp_path: Path, installed: Path) -> None:
     run = read_run(write_run(tmp_path / "mine", has_weights=False))
-    with pytest.raises(PublishError, match="There is a detector 'earwitness' already"):
-        start_publishing(run, "earwitness")
+    with pytest.raises(PublishError, match="There is a detector 'vgg27-spectrogram' already"):
+        start_publishing(run, "vgg27-spectrogram")
     with pytest.raises(PublishError, match="mine has no weights yet"):
         start_publishing(run, "new-one")
     assert last_publication(run) is None
