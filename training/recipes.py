@@ -58,6 +58,11 @@ class Recipe:
             raise CoreError(f"recipe {self.name}: num_epochs, patience and num_shards must be at least 1")
         if self.batch_size < 2 or self.batch_size % self.num_shards:
             raise CoreError(f"recipe {self.name}: a batch of {self.batch_size} does not divide into {self.num_shards} shards")
+        if self.sampling not in ("balanced", "once") or self.schedule not in ("one_cycle", "constant"):
+            raise CoreError(
+                f"recipe {self.name}: sampling is {self.sampling!r} and schedule {self.schedule!r}; "
+                "expected balanced or once, and one_cycle or constant"
+            )
         if self.sampling == "balanced" and (self.multiplies_bona_fide or self.max_spoofs is not None):
             raise CoreError(
                 f"recipe {self.name}: balanced sampling draws both classes equally, so nothing is multiplied or left out"
