@@ -189,6 +189,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     from training.benchmark import run_benchmark
     from training.benchmark_report import BenchmarkOptions, as_markdown
 
+    keep_memory()  # as in training
     workers = {} if options.workers is None else {"num_workers": options.workers}
     measured = BenchmarkOptions(
         device=options.device,
