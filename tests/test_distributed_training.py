@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,16 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     for name, launcher in (("one", ["-m"]), ("two", TORCHRUN)):
         arguments = ["train", "tiny", "--data", str(data), "--run", str(folder / name), "--device", "cpu"]
         command = [sys.executable, *launcher, "tests.distributed_train", *arguments]
-        done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300, check=False)
+        # As many threads in both: torchrun gives each process one, and a sum over two threads rounds otherwise.
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     return folder / "one", folder / "two"
 
