@@ -44,18 +44,18 @@ def resnet50(*, pretrained: bool = False) -> nn.Sequential:
     Raises:
         DetectorError: the weights are asked for and are not there.
     """
-    network = torchvision.models.resnet50()
-    if pretrained:
-        network.load_state_dict(load_imagenet("resnet50"))
-    network.fc = nn.Linear(network.fc.in_features, len(CLASS_ORDER))
-    return nn.Sequential(RepeatChannels(3), network)
+    return _resnet("resnet50", pretrained=pretrained)
 
 
 def resnet18(*, pretrained: bool = False) -> nn.Sequential:
     """Torchvision's ResNet-18 (He et al. 2015), as `resnet50`."""
-    network = torchvision.models.resnet18()
+    return _resnet("resnet18", pretrained=pretrained)
+
+
+def _resnet(name: str, *, pretrained: bool) -> nn.Sequential:
+    network = torchvision.models.get_model(name, weights=None)
     if pretrained:
-        network.load_state_dict(load_imagenet("resnet18"))
+        network.load_state_dict(load_imagenet(name))
     network.fc = nn.Linear(network.fc.in_features, len(CLASS_ORDER))
     return nn.Sequential(RepeatChannels(3), network)
 
