@@ -6,7 +6,9 @@ import streamlit as st
 
 from pages.components import resources
 from pages.components.audit_progress import show_recent_audits
-from pages.components.detection_view import show_detections, show_figures
+from pages.components.detection_view import show_detections, show_figures, show_missing_calibration
+from pages.components.detector_import import show_detector_import
+from pages.components.detector_picker import pick_detector
 from pages.components.frame import open_page, telling_failures
 from pages.components.recording_input import choose_recording
 
@@ -17,7 +19,8 @@ open_page(
 )
 
 with telling_failures():
-    detector = resources.default_detector()
+    detector = pick_detector(key="home-detector")
+    show_missing_calibration(detector)
     with choose_recording() as chosen:
         if chosen is None:
             st.info(
@@ -38,3 +41,4 @@ st.divider()
 st.subheader("The detector in use")
 with telling_failures():
     show_figures(resources.default_detector())
+    show_detector_import()

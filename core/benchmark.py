@@ -23,10 +23,8 @@ from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS
 from core.discovery import find_files
 from core.errors import AudioRefusal, ScanError
-from core.features import build_front_end
-from core.models import raw_scores
 from core.records import ScanSettings
-from core.runtime import open_session, run_session
+from core.runtime import open_session
 from core.segments import split_windows
 from core.store import Store
 
@@ -60,17 +58,15 @@ def run_benchmark(folder: str, detector: Detector, *, scratch: Path) -> str:
     Raises:
         ScanError: the folder holds nothing that can be decoded.
     """
-    material = _gather(folder)
-    front_end, session = build_front_end(detector.manifest.features), open_session(detector)
+    material = _gather(folder, detector.manifest.window_samples)
+    front_end, session = detector.build_front_end(), open_session(detector)
     batches = material.windows.split(BATCH_WINDOWS)
     with torch.inference_mode():
         images = [front_end(batch) for batch in batches]
     parts: dict[str, Callable[[], object]] = {
         "decoding (hash, read, resample)": lambda: _in_parallel(_decode, material.paths),
-        f"features ({detector.manifest.features.kind})": lambda: _in_parallel(_without_gradients(front_end), batches),
-        f"network ({detector.manifest.model}, ONNX Runtime)": lambda: _in_parallel(
-            lambda image: run_session(session, image), images
-        ),
+        f"features ({detector.manifest.input_words})": lambda: _in_parallel(_without_gradients(front_end), batches),
+        f"network ({detector.manifest.model}, ONNX Runtime)": lambda: _in_parallel(session, images),
     }
     for part in parts.values():
         part()  # warm caches and allocators
@@ -85,7 +81,7 @@ def run_benchmark(folder: str, detector: Detector, *, scratch: Path) -> str:
     return _report(material, detector, rates, scans, plain_rate=1 / plain_s)
 
 
-def _gather(folder: str) -> _Material:
+def _gather(folder: str, window_samples: int) -> _Material:
     paths, windows, num_samples = [], [], 0
     for file in find_files(folder, ScanSettings()):
         path = os.path.join(folder, os.fsdecode(file.path_bytes))
@@ -94,7 +90,7 @@ def _gather(folder: str) -> _Material:
         except AudioRefusal:
             continue
         paths.append(path)
-        windows.append(split_windows(samples))
+        windows.append(split_windows(samples, window_samples))
         num_samples += len(samples)
     if not paths:
         raise ScanError(f"{folder} holds no recording that can be decoded; give a folder with a few hundred short ones.")
@@ -131,13 +127,18 @@ def _scan(material: _Material, detector: Detector, database: Path) -> tuple[floa
 
 
 def _plain_loop(paths: list[str], detector: Detector) -> None:
-    """The usual script: read a file, make its image, run eager PyTorch, take the next."""
-    model, front_end = detector.load_model(), build_front_end(detector.manifest.features)
+    """The usual script: read a file, make its image, run the network (eager PyTorch where it is ours), take the next."""
+    front_end = detector.build_front_end()
+    model = open_session(detector) if detector.is_foreign else detector.load_model()
     with torch.inference_mode():
         for path in paths:
             samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
             mono = torchaudio.functional.resample(torch.from_numpy(samples.mean(axis=1)), rate_hz, SAMPLE_RATE_HZ)
-            raw_scores(model(front_end(split_windows(mono)))).mean().item()
+            model(front_end(split_windows(mono, detector.manifest.window_samples))).mean().item()
+
+
+def _plain_engine(detector: Detector) -> str:
+    return "ONNX Runtime" if detector.is_foreign else "eager PyTorch"
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -159,7 +160,7 @@ def _report(
     rows += [
         ("limit that follows from the parts", f"{limit:,.0f}"),
         ("the scan (list, hash, decode, score, store)", f"{scan_rate:,.0f}"),
-        (f"plain loop (soundfile, eager PyTorch, one at a time, first {NUM_PLAIN})", f"{plain_rate:,.0f}"),
+        (f"plain loop (soundfile, {_plain_engine(detector)}, one at a time, first {NUM_PLAIN})", f"{plain_rate:,.0f}"),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return f"""# Benchmark

@@ -56,6 +56,11 @@ class Thresholds:
         return Verdict.BONA_FIDE if spoof_score < self.lower else Verdict.INCONCLUSIVE
 
 
+def verdict_of(score: float, thresholds: Thresholds | None) -> Verdict:
+    """The verdict on a score; without thresholds it is inconclusive."""
+    return thresholds.verdict(score) if thresholds else Verdict.INCONCLUSIVE
+
+
 def fit_calibration(raw: np.ndarray, is_spoof: np.ndarray) -> Calibration:
     """Affine calibration by logistic regression with both classes weighted to equal prior.
 

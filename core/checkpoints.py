@@ -1,6 +1,6 @@
-"""Detectors on disk: a folder of `weights.safetensors` and `detector.json`, named by its content hash.
+"""Detectors on disk: a folder of `detector.json` and `weights.safetensors` or `model.onnx`, named by its content hash.
 
-Nothing here unpickles: weights are safetensors, everything else is JSON that is validated field by field.
+Nothing here unpickles: weights are safetensors or ONNX, everything else is JSON that is validated field by field.
 """
 
 from __future__ import annotations
@@ -8,8 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from core.audio import SAMPLE_RATE_HZ
 from core.calibration import Calibration, Thresholds
 from core.errors import DetectorError
-from core.features import FeatureConfig
+from core.features import WINDOW_SAMPLES, FeatureConfig, build_front_end
+from core.foreign import ForeignNetwork
 from core.models import CLASS_ORDER, MODELS, build_model
 
 SCHEMA_VERSION = 1
@@ -28,7 +34,12 @@ SHIPPED_DETECTORS = Path(__file__).parents[1] / "data" / "detectors"
 AGGREGATES = ("mean", "max")
 """How a recording's score follows from its segments': `mean` for speech of one kind, `max` for spliced speech."""
 MAX_MEMBERS = 16
-_WEIGHTS, _MANIFEST = "weights.safetensors", "detector.json"
+FOREIGN = "onnx"
+"""`DetectorManifest.model` of a network made elsewhere."""
+_WEIGHTS, _GRAPH, _MANIFEST = "weights.safetensors", "model.onnx", "detector.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LARGE_BYTES = 2**25
+"""Files from here on are hashed once per process and state of the file: 32 MiB take longer than the clock's grain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +68,19 @@ class DetectorManifest:
     summary: str
     """One sentence for the analyst."""
     model: str
-    """Key of `core.models.MODELS`."""
-    features: FeatureConfig
+    """Key of `core.models.MODELS`, or `FOREIGN`."""
+    features: FeatureConfig | None
+    """None where a network made elsewhere takes the samples themselves."""
     aggregate: str
     """One of `AGGREGATES`."""
     num_members: int = 1
     """Networks whose logits are averaged (`core.models.Ensemble`)."""
-    calibration: Calibration
-    thresholds: Thresholds
+    calibration: Calibration | None
+    """None where scores are as the network gives them: they rank recordings and have no scale."""
+    thresholds: Thresholds | None
+    """None where every verdict is inconclusive."""
+    network: ForeignNetwork | None = None
+    """How a network made elsewhere is fed and read; None for ours."""
     provenance: dict[str, Any]
     """Recipe, seed, data hash, code revision, versions, date: what is needed to make it again."""
     figures: tuple[Figure, ...] = ()
@@ -74,7 +90,11 @@ class DetectorManifest:
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
             raise DetectorError(f"detector.json has schema version {self.schema_version}; this program reads {SCHEMA_VERSION}")
-        if self.model not in MODELS:
+        if self.network is None and (self.features is None or self.calibration is None or self.thresholds is None):
+            raise DetectorError("a detector of our own needs features, calibration and thresholds")
+        if (self.model == FOREIGN) is not (self.network is not None):
+            raise DetectorError(f"the detector's model is {self.model!r}; `network` belongs to model {FOREIGN!r} and to no other")
+        if self.model not in (*MODELS, FOREIGN):
             raise DetectorError(f"the detector needs model {self.model!r}; this program has {', '.join(MODELS)}")
         if not 1 <= self.num_members <= MAX_MEMBERS:
             raise DetectorError(f"the detector has {self.num_members} networks; expected 1 to {MAX_MEMBERS}")
@@ -82,6 +102,26 @@ class DetectorManifest:
             raise DetectorError(f"unknown aggregate {self.aggregate!r}; expected one of {', '.join(AGGREGATES)}")
         if tuple(self.class_order) != CLASS_ORDER:
             raise DetectorError(f"the detector's classes are {self.class_order}; expected {CLASS_ORDER}")
+
+    @property
+    def window_samples(self) -> int:
+        """Samples at 16 kHz that the detector sees at once."""
+        return self.network.window_samples if self.network else WINDOW_SAMPLES
+
+    @property
+    def window_s(self) -> float:
+        """The same in seconds."""
+        return self.window_samples / SAMPLE_RATE_HZ
+
+    @property
+    def input_words(self) -> str:
+        """What the network is shown: the kind of features, or `samples`."""
+        return self.features.kind if self.features else "samples"
+
+    @property
+    def score_words(self) -> str:
+        """What its scores are called, with their unit."""
+        return "Spoof score (nats)" if self.calibration else "Spoof score (not calibrated)"
 
 
 @dataclass(frozen=True)
@@ -91,7 +131,7 @@ class Detector:
     folder: Path
     manifest: DetectorManifest
     hash: str
-    """SHA-256 over `detector.json` and the weights."""
+    """SHA-256 over `detector.json` and the weights (or `model.onnx`)."""
 
     @property
     def name(self) -> str:
@@ -104,12 +144,31 @@ class Detector:
         path = self.folder / "README.md"
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the network was made elsewhere: it scores, and cannot be looked into."""
+        return self.manifest.network is not None
+
+    @property
+    def graph_path(self) -> Path:
+        """Where the ONNX file of a network made elsewhere lies."""
+        return self.folder / _GRAPH
+
+    def build_front_end(self) -> torch.nn.Module:
+        """From windows `[batch, time]` to what the network is shown: feature images, or the samples themselves."""
+        return build_front_end(self.manifest.features) if self.manifest.features else torch.nn.Identity()
+
     def load_model(self) -> torch.nn.Module:
         """The network with its weights, in evaluation mode, on the CPU.
 
         Raises:
-            DetectorError: the weights are damaged or of another network.
+            DetectorError: the weights are damaged or of another network, or the network was made elsewhere.
         """
+        if self.is_foreign:
+            raise DetectorError(
+                f"{self.name} was made elsewhere and came as an ONNX graph: it scores recordings, but its layers, weights and "
+                "gradients cannot be looked into. Choose a detector that was trained with Earwitness, or a run."
+            )
         model = build_model(self.manifest.model, num_members=self.manifest.num_members)
         try:
             model.load_state_dict(load_file(self.folder / _WEIGHTS))
@@ -118,26 +177,40 @@ class Detector:
         return model.eval()
 
 
-def save_detector(folder: Path, model: torch.nn.Module, manifest: DetectorManifest) -> Detector:
+def save_detector(folder: Path, network: torch.nn.Module | Path, manifest: DetectorManifest, *, card: str = "") -> Detector:
     """Writes a new detector folder, complete or not at all.
 
+    Args:
+        folder: the new folder.
+        network: our network, or the ONNX file of one made elsewhere, which is copied.
+        manifest: everything else.
+        card: the model card, Markdown.
+
     Raises:
-        DetectorError: the folder is there already.
+        DetectorError: the folder is there already, or cannot be written.
     """
-    if folder.exists():
-        raise DetectorError(f"{folder} is there already; choose another name or remove it first.")
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True)
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / _WEIGHTS)
+    with _new_folder(folder) as partial:
+        if isinstance(network, Path):
+            shutil.copyfile(network, partial / _GRAPH)
+        else:
+            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial / _WEIGHTS)
         (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, folder)
-    except BaseException:
-        for path in partial.iterdir():
-            path.unlink()
-        partial.rmdir()
-        raise
+        if card:
+            (partial / "README.md").write_text(card, encoding="utf-8")
     return load_detector(folder)
+
+
+def name_problem(name: str, out: Path) -> str | None:
+    """Why a new detector cannot have this name in this folder, as a sentence; None when it can.
+
+    Raises:
+        DetectorError: an installed detector is damaged.
+    """
+    if not _NAME.fullmatch(name):
+        return f"{name!r} cannot be a detector's name: up to 64 letters, digits, dots, dashes and underscores."
+    if (out / name).exists() or name in {detector.name for detector in find_detectors()}:
+        return f"There is a detector {name!r} already; choose another name, or remove {out / name} first."
+    return None
 
 
 def load_detector(folder: Path) -> Detector:
@@ -149,13 +222,15 @@ def load_detector(folder: Path) -> Detector:
     pickled = [path.name for path in folder.glob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt", ".bin", ".npy")]
     if pickled:
         raise DetectorError(f"{folder} holds {pickled[0]}, a format that can run code when opened; only safetensors are loaded.")
-    missing = [name for name in (_WEIGHTS, _MANIFEST) if not (folder / name).is_file()]
+    network = _GRAPH if (folder / _GRAPH).is_file() else _WEIGHTS
+    missing = [name for name in (network, _MANIFEST) if not (folder / name).is_file()]
     if missing:
         raise DetectorError(f"{folder} is not a detector: {' and '.join(missing)} missing.")
     text = (folder / _MANIFEST).read_bytes()
-    digest = hashlib.sha256(text)
-    digest.update((folder / _WEIGHTS).read_bytes())
-    return Detector(folder=folder, manifest=_parse_manifest(text, folder), hash=digest.hexdigest())
+    manifest = _parse_manifest(text, folder)
+    if (manifest.network is not None) is not (network == _GRAPH):
+        raise DetectorError(f"{folder}: detector.json and {network} do not belong together; one is of a network made elsewhere.")
+    return Detector(folder=folder, manifest=manifest, hash=_identity(text, folder / network))
 
 
 def find_detectors() -> tuple[Detector, ...]:
@@ -197,18 +272,64 @@ DEFAULT_DETECTOR = "vgg27-spectrogram"
 """Name of the detector used when none is chosen."""
 
 
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when the block ends well and goes when it does not."""
+    if folder.exists():
+        raise DetectorError(f"{folder} is there already; choose another name or remove it first.")
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.replace(partial, folder)
+    except BaseException:
+        for path in partial.iterdir():
+            path.unlink()
+        partial.rmdir()
+        raise
+
+
+def _identity(text: bytes, network: Path) -> str:
+    status = network.stat()
+    if status.st_size < _LARGE_BYTES:
+        return _hash(text, network)
+    return _hash_once(text, network, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _hash_once(text: bytes, network: Path, mtime_ns: int, size_bytes: int, inode: int) -> str:
+    return _hash(text, network)
+
+
+def _hash(text: bytes, network: Path) -> str:
+    digest = hashlib.sha256(text)
+    with open(network, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _parse_manifest(text: bytes, folder: Path) -> DetectorManifest:
     try:
         fields = json.loads(text)
+        network = fields.get("network")
+        if network is not None:
+            network = ForeignNetwork(**network | {"input_shape": tuple(network["input_shape"])})
+
+        def record(kind: type, name: str) -> Any:
+            # A network made elsewhere may lack it; `**None` is the error that ours then is.
+            return None if network is not None and fields[name] is None else kind(**fields[name])
+
         return DetectorManifest(
             **fields
             | {
-                "features": FeatureConfig(**fields["features"]),
-                "calibration": Calibration(**fields["calibration"]),
-                "thresholds": Thresholds(**fields["thresholds"]),
+                "network": network,
+                "features": record(FeatureConfig, "features"),
+                "calibration": record(Calibration, "calibration"),
+                "thresholds": record(Thresholds, "thresholds"),
                 "figures": tuple(Figure(**figure) for figure in fields.get("figures", ())),
                 "class_order": tuple(fields["class_order"]),
             }
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DetectorError(f"{folder / _MANIFEST} is damaged or of another version: {error}") from None

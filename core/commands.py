@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from core import evaluate_command, explain_command, import_command
 from core.checkpoints import detector_named, find_detectors
 from core.errors import CoreError
 from core.features import FEATURE_KINDS
@@ -70,6 +71,22 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--json", action="store_true", help="one JSON object per line, with segments and quality")
 
     _command(commands, "detectors", _detectors, "list the installed detectors with their figures")
+    foreign = _command(commands, "import-detector", import_command.run, "make a detector of an ONNX network made elsewhere")
+    import_command.add_arguments(foreign)
+    calibrate = _command(
+        commands, "calibrate-detector", import_command.run_calibration, "calibrate an imported detector on a labelled audit"
+    )
+    import_command.add_calibration_arguments(calibrate)
+    _add_store(calibrate)
+
+    scores = _command(commands, "import-scores", evaluate_command.run_import, "put another system's score file into the store")
+    evaluate_command.add_import_arguments(scores)
+    _add_store(scores)
+
+    evaluate = _command(commands, "evaluate", evaluate_command.run_evaluate, "print all figures of a score file; nothing is stored")
+    evaluate_command.add_evaluate_arguments(evaluate)
+
+    _add_detector(explain_command.add_to(_command(commands, "explain", explain_command.run, "show what a detector looked at")))
 
     pictures = _command(commands, "export-png", _export_png, "draw what a detector sees of a recording, one PNG per window")
     pictures.add_argument("files", nargs="+", metavar="FILE")
@@ -178,14 +195,16 @@ def _score_line(path: str, detection: Detection) -> str:
     if detection.verdict is Verdict.REFUSED:
         return f"refused       {name}{channel}: {detection.reason}"
     notes = f"  [{', '.join(detection.warnings)}]" if detection.warnings else ""
-    score = f"score {detection.spoof_score:+.2f} nats, probability {detection.probability:.1%}"
+    score = f"score {detection.spoof_score:+.2f} (the detector is not calibrated)"
+    if detection.probability is not None:
+        score = f"score {detection.spoof_score:+.2f} nats, probability {detection.probability:.1%}"
     return f"{detection.verdict:<13} {name}{channel}: {score}{notes}"
 
 
 def _detectors(options: argparse.Namespace) -> int:
     for detector in find_detectors():
         manifest = detector.manifest
-        print(f"{detector.name}  {detector.hash[:12]}  {manifest.model} on {manifest.features.kind}\n  {manifest.summary}")
+        print(f"{detector.name}  {detector.hash[:12]}  {manifest.model} on {manifest.input_words}\n  {manifest.summary}")
         for figure in manifest.figures:
             value, interval = figure_words(figure)
             counts = f"{figure.num_bona_fide} bona fide, {figure.num_spoof} spoof"

@@ -16,13 +16,13 @@ from typing import Literal
 import torch
 
 from core.audio import SAMPLE_RATE_HZ, AudioReader, Channels, sha256_of
+from core.calibration import verdict_of
 from core.checkpoints import Detector
 from core.errors import AudioRefusal
-from core.features import WINDOW_SAMPLES, build_front_end
 from core.models import raw_scores
 from core.quality import MIN_ACTIVE_S, QualityMeter, has_sound, warnings_for
 from core.records import AudioInfo, Detection, ScoredRecording, SegmentScore, Verdict
-from core.runtime import open_session, run_session
+from core.runtime import open_session
 from core.segments import WindowStream
 
 BATCH_WINDOWS = 16
@@ -40,19 +40,19 @@ class Scorer:
 
     def __init__(self, detector: Detector, *, backend: Literal["onnx", "torch"] = "onnx", num_threads: int = 1) -> None:
         self.detector, self.num_threads = detector, num_threads
-        self.front_end = build_front_end(detector.manifest.features)
+        self.front_end = detector.build_front_end()
         if backend == "onnx":
-            session = open_session(detector, num_threads=num_threads)
-            self._network = lambda image: run_session(session, image)
+            self._raw_scores = open_session(detector, num_threads=num_threads)
         else:
-            self._network = detector.load_model()
+            model = detector.load_model()
+            self._raw_scores = lambda image: raw_scores(model(image))
 
     @torch.inference_mode()
     def score_windows(self, windows: torch.Tensor) -> torch.Tensor:
-        """Calibrated spoof scores, nats, of windows `[batch, 64000]`, shape `[batch]`."""
-        raw = raw_scores(self._network(self.front_end(windows)))
+        """Spoof scores of windows `[batch, time]`, shape `[batch]`: in nats, or as they are where nothing calibrates them."""
+        raw = self._raw_scores(self.front_end(windows))
         calibration = self.detector.manifest.calibration
-        return calibration.slope * raw + calibration.offset
+        return raw if calibration is None else calibration.slope * raw + calibration.offset
 
     def score_files(
         self, paths: Iterable[str | os.PathLike[str]], *, channels: Channels = "mix", stop: threading.Event | None = None
@@ -72,7 +72,7 @@ class Scorer:
         waiting: deque[_Job] = deque()
         batch: list[_Window] = []
         for path in paths:
-            job = _Job(path, channels)
+            job = _Job(path, channels, self.detector)
             waiting.append(job)
             for window in job.windows():
                 batch.append(window)
@@ -83,10 +83,10 @@ class Scorer:
                     batch = []
             job.is_decoded = True
             while waiting and waiting[0].is_complete:
-                yield waiting.popleft().record(self.detector)
+                yield waiting.popleft().record()
         self._run(batch)
         for job in waiting:
-            yield job.record(self.detector)
+            yield job.record()
 
     def score_file(self, path: str | os.PathLike[str], *, channels: Channels = "mix") -> ScoredRecording:
         """Scores one file."""
@@ -97,8 +97,11 @@ class Scorer:
             return
         scores = self.score_windows(torch.stack([window.samples for window in batch])).tolist()
         for window, score in zip(batch, scores, strict=True):
-            window.track.scores[window.index] = score
             window.job.num_unscored -= 1
+            if math.isfinite(score):
+                window.track.scores[window.index] = score
+            else:
+                window.track.num_without_score += 1
 
 
 def aggregate_scores(scores: list[float], aggregate: str) -> float:
@@ -110,15 +113,17 @@ def aggregate_scores(scores: list[float], aggregate: str) -> float:
 class _Track:
     """One channel on its way: quality so far, window starts, and their scores (NaN until known or when skipped)."""
 
-    stream: WindowStream = field(default_factory=WindowStream)
+    stream: WindowStream
     meter: QualityMeter = field(default_factory=QualityMeter)
     starts: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    num_without_score: int = 0
+    """Windows for which the network gave NaN or infinity."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Samples `[64000]` to be scored, and where the score goes."""
+    """Samples `[time]` to be scored, and where the score goes."""
 
     job: _Job
     track: _Track
@@ -129,8 +134,8 @@ class _Window:
 class _Job:
     """One file on its way from samples to a record."""
 
-    def __init__(self, path: str | os.PathLike[str], channels: Channels) -> None:
-        self.path, self.channels = path, channels
+    def __init__(self, path: str | os.PathLike[str], channels: Channels, detector: Detector) -> None:
+        self.path, self.channels, self.detector = path, channels, detector
         self.sha256: str | None = None
         self.info: AudioInfo | None = None
         self.refusal: AudioRefusal | None = None
@@ -150,7 +155,7 @@ class _Job:
             self.sha256 = sha256_of(self.path)
             reader = AudioReader(self.path, channels=self.channels)
             self.info = reader.info
-            self.tracks = [_Track() for _ in range(reader.num_channels)]
+            self.tracks = [_Track(WindowStream(self.detector.manifest.window_samples)) for _ in range(reader.num_channels)]
             for block in reader:
                 for track, samples in zip(self.tracks, block, strict=True):
                     track.meter.update(samples)
@@ -169,34 +174,37 @@ class _Job:
                 self.num_unscored += 1
                 yield _Window(self, track, len(track.scores) - 1, window)
 
-    def record(self, detector: Detector) -> ScoredRecording:
+    def record(self) -> ScoredRecording:
         """The finished record; all windows must have been scored."""
         if self.refusal is not None:
             detections = (_refused("mix" if self.channels == "mix" else "1", self.refusal, duration_s=0.0),)
         else:
             names = ["mix"] if self.channels == "mix" else [str(i + 1) for i in range(len(self.tracks))]
-            detections = tuple(self._detection(name, track, detector) for name, track in zip(names, self.tracks, strict=True))
+            detections = tuple(self._detection(name, track) for name, track in zip(names, self.tracks, strict=True))
         return ScoredRecording(path=os.fspath(self.path), sha256=self.sha256, info=self.info, detections=detections)
 
-    def _detection(self, channel: str, track: _Track, detector: Detector) -> Detection:
-        manifest, duration_s, quality = detector.manifest, track.meter.duration_s, track.meter.result()
+    def _detection(self, channel: str, track: _Track) -> Detection:
+        manifest, duration_s, quality = self.detector.manifest, track.meter.duration_s, track.meter.result()
         scored = [score for score in track.scores if not math.isnan(score)]
         try:
             track.meter.check()
+            if track.num_without_score:
+                lost = f"NaN or infinity for {track.num_without_score} of {len(track.scores)} segments"
+                raise AudioRefusal("no_score", f"The detector's network gives {lost}; it cannot judge this recording.")
             if not scored:
-                raise AudioRefusal("no_speech", f"No window of 4 s holds {MIN_ACTIVE_S} s of sound.")
+                raise AudioRefusal("no_speech", f"No window of {manifest.window_s:g} s holds {MIN_ACTIVE_S} s of sound.")
         except AudioRefusal as refusal:
             return _refused(channel, refusal, duration_s=duration_s)
         spoof_score = aggregate_scores(scored, manifest.aggregate)
         return Detection(
             channel=channel,
-            verdict=manifest.thresholds.verdict(spoof_score),
+            verdict=verdict_of(spoof_score, manifest.thresholds),
             spoof_score=spoof_score,
-            probability=manifest.calibration.probability(spoof_score),
+            probability=manifest.calibration.probability(spoof_score) if manifest.calibration else None,
             segments=tuple(
                 SegmentScore(
                     start_s=start / SAMPLE_RATE_HZ,
-                    end_s=min(duration_s, (start + WINDOW_SAMPLES) / SAMPLE_RATE_HZ),
+                    end_s=min(duration_s, (start + manifest.window_samples) / SAMPLE_RATE_HZ),
                     spoof_score=score,
                 )
                 for start, score in zip(track.starts, track.scores, strict=True)

@@ -30,6 +30,27 @@ class ProtocolError(CoreError):
     """A protocol file that does not parse or does not fit the recordings."""
 
 
+class ScoreFileError(CoreError):
+    """A score file that does not parse or does not fit the trials it is about."""
+
+
+class UnmappedColumnsError(ScoreFileError):
+    """A table of scores whose columns do not tell by their names what they hold.
+
+    Args:
+        message: one sentence for the user.
+        columns: to choose from.
+    """
+
+    def __init__(self, message: str, columns: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.columns = columns
+
+
+class InvertedScoresError(CoreError):
+    """Scores that rise with bona fide where they should rise with spoof: turned only when the user says so."""
+
+
 class StoreError(CoreError):
     """A store that cannot be opened, written, or is of a newer version."""
 
@@ -46,5 +67,6 @@ REFUSAL_CODES = {
     "non_finite": "the samples hold NaN or infinity",
     "silent": "nothing louder than -60 dBFS",
     "no_speech": "not enough speech-like signal",
+    "no_score": "the detector's network gives no finite score",
 }
 """Refusal code -> what it means, in words."""

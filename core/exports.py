@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
@@ -133,6 +134,11 @@ def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter 
         path = Path(folder) / f"audit{suffix}"
         export_audit(store, audit_id, path, filter)
         return path.read_bytes()
+
+
+def csv_of_frame(frame: pd.DataFrame) -> bytes:
+    """A table as CSV without its index, for a download; texts that a spreadsheet would run are made inert."""
+    return frame.rename(columns=_inert).map(_inert).to_csv(index=False, lineterminator="\r\n").encode("utf-8")
 
 
 def _suffix_of(path: Path) -> str:

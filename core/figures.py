@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.calibration import Thresholds
+from core.calibration import Thresholds, verdict_of
 from core.preview import RecordingPreview
 from core.records import FolderShare, HistogramBin, SegmentScore, Verdict
 
@@ -25,10 +25,23 @@ _MAX_SEGMENTS = 2_000
 """More lines than this are more than a screen shows, and megabytes."""
 
 
-def recording_figure(preview: RecordingPreview, segments: Sequence[SegmentScore], thresholds: Thresholds) -> go.Figure:
-    """Waveform, spectrogram and segment scores of one channel, on one time axis in s."""
+def recording_figure(
+    preview: RecordingPreview,
+    segments: Sequence[SegmentScore],
+    thresholds: Thresholds | None,
+    *,
+    score_words: str = "Spoof score (nats)",
+) -> go.Figure:
+    """Waveform, spectrogram and segment scores of one channel, on one time axis in s.
+
+    Args:
+        preview: what was heard.
+        segments: what was said of it.
+        thresholds: None where every verdict is inconclusive.
+        score_words: what the scores are called, with their unit.
+    """
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.24, 0.44, 0.32])
-    _add_waveform(figure, preview)
+    add_waveform(figure, preview)
     figure.add_trace(
         go.Heatmap(
             x=preview.time_s,
@@ -44,22 +57,30 @@ def recording_figure(preview: RecordingPreview, segments: Sequence[SegmentScore]
         col=1,
     )
     num_merged = -(-len(segments) // _MAX_SEGMENTS)
-    _add_segments(figure, _highest_of_each(segments, num_merged), thresholds)
+    add_segments(figure, _highest_of_each(segments, num_merged), thresholds, row=3)
     figure.update_xaxes(range=[0, preview.duration_s])
     figure.update_xaxes(title_text="Time (s)", row=3, col=1)
     figure.update_yaxes(title_text="Amplitude", row=1, col=1, zeroline=False)
     figure.update_yaxes(title_text="Frequency (kHz)", row=2, col=1)
     merged = f"<br>highest of each {num_merged}" if num_merged > 1 else ""
-    figure.update_yaxes(title_text=f"Spoof score (nats){merged}", row=3, col=1)
+    figure.update_yaxes(title_text=f"{score_words}{merged}", row=3, col=1)
     return _finished(figure, height=560)
 
 
-def score_histogram_figure(bins: Sequence[HistogramBin], thresholds: Thresholds) -> go.Figure:
-    """How many recordings have which spoof score, coloured by verdict, with the thresholds."""
+def score_histogram_figure(
+    bins: Sequence[HistogramBin], thresholds: Thresholds | None, *, score_words: str = "Spoof score (nats)"
+) -> go.Figure:
+    """How many recordings have which spoof score, coloured by verdict, with the thresholds.
+
+    Args:
+        bins: of equal width.
+        thresholds: None where every verdict is inconclusive.
+        score_words: what the scores are called, with their unit.
+    """
     figure = go.Figure()
     centres = [(item.low + item.high) / 2 for item in bins]
     for verdict in (Verdict.BONA_FIDE, Verdict.INCONCLUSIVE, Verdict.SPOOF):
-        chosen = [(x, item) for x, item in zip(centres, bins, strict=True) if thresholds.verdict(x) is verdict]
+        chosen = [(x, item) for x, item in zip(centres, bins, strict=True) if verdict_of(x, thresholds) is verdict]
         figure.add_bar(
             x=[x for x, _ in chosen],
             y=[item.num for _, item in chosen],
@@ -67,12 +88,13 @@ def score_histogram_figure(bins: Sequence[HistogramBin], thresholds: Thresholds)
             name=str(verdict),
             marker_color=VERDICT_COLOURS[verdict],
             customdata=[(item.low, item.high) for _, item in chosen],
-            hovertemplate="%{customdata[0]:.1f} to %{customdata[1]:.1f} nats: %{y} recordings<extra></extra>",
+            hovertemplate="%{customdata[0]:.4~g} to %{customdata[1]:.4~g}: %{y} recordings<extra></extra>",
         )
-    for value in sorted({thresholds.lower, thresholds.upper}):
+    limits = sorted({thresholds.lower, thresholds.upper}) if thresholds else []
+    for value in limits:
         figure.add_vline(x=value, line_dash="dash", line_color="grey", line_width=1)
     figure.update_layout(barmode="overlay", bargap=0.05)
-    figure.update_xaxes(title_text="Spoof score (nats)<br>dashed: thresholds")
+    figure.update_xaxes(title_text=f"{score_words}<br>dashed: thresholds" if limits else score_words)
     figure.update_yaxes(title_text="Recordings")
     return _finished(figure, height=300)
 
@@ -105,24 +127,26 @@ def folder_share_figure(shares: Sequence[FolderShare]) -> go.Figure:
     return _finished(figure, height=max(220, 90 + 26 * len(shown)))
 
 
-def _add_waveform(figure: go.Figure, preview: RecordingPreview) -> None:
+def add_waveform(figure: go.Figure, preview: RecordingPreview, *, offset_s: float = 0.0) -> None:
+    """The envelope of a recording in the first row; its first sample is at `offset_s`."""
     half_column_s = (preview.time_s[1] - preview.time_s[0]) / 2 if len(preview.time_s) > 1 else 0.0
+    x = preview.time_s + offset_s + half_column_s
     style = {"mode": "lines", "line": {"width": 0.5, "color": "#56B4E9"}, "showlegend": False, "hoverinfo": "skip"}
-    figure.add_trace(go.Scatter(x=preview.time_s + half_column_s, y=preview.low, **style), row=1, col=1)
-    figure.add_trace(go.Scatter(x=preview.time_s + half_column_s, y=preview.high, fill="tonexty", **style), row=1, col=1)
+    figure.add_trace(go.Scatter(x=x, y=preview.low, **style), row=1, col=1)
+    figure.add_trace(go.Scatter(x=x, y=preview.high, fill="tonexty", **style), row=1, col=1)
 
 
-def _add_segments(figure: go.Figure, segments: Sequence[SegmentScore], thresholds: Thresholds) -> None:
+def add_segments(figure: go.Figure, segments: Sequence[SegmentScore], thresholds: Thresholds | None, *, row: int) -> None:
     """A line per segment over its time, coloured by what it would be called alone; grey at the band where skipped."""
-    middle = (thresholds.lower + thresholds.upper) / 2
+    middle = _middle(segments, thresholds)
     for verdict in (Verdict.SPOOF, Verdict.INCONCLUSIVE, Verdict.BONA_FIDE, Verdict.REFUSED):
         x, y, hover = [], [], []
         for segment in segments:
             skipped = math.isnan(segment.spoof_score)
-            if verdict is not (Verdict.REFUSED if skipped else thresholds.verdict(segment.spoof_score)):
+            if verdict is not (Verdict.REFUSED if skipped else verdict_of(segment.spoof_score, thresholds)):
                 continue
             value = middle if skipped else segment.spoof_score
-            said = "too little sound, not judged" if skipped else f"{segment.spoof_score:+.2f} nats, {verdict}"
+            said = "too little sound, not judged" if skipped else f"{segment.spoof_score:+.2f}, {verdict}"
             text = f"{segment.start_s:.1f} to {segment.end_s:.1f} s: {said}"
             # A point in the middle carries the hover text; None ends the line.
             x += [segment.start_s, (segment.start_s + segment.end_s) / 2, segment.end_s, None]
@@ -132,10 +156,20 @@ def _add_segments(figure: go.Figure, segments: Sequence[SegmentScore], threshold
             name = "not judged" if verdict is Verdict.REFUSED else str(verdict)
             line = {"width": 4, "color": VERDICT_COLOURS[verdict], "dash": "dot" if verdict is Verdict.REFUSED else "solid"}
             trace = go.Scatter(x=x, y=y, text=hover, hoverinfo="text", mode="lines", line=line, name=name)
-            figure.add_trace(trace, row=3, col=1)
-    figure.add_hrect(y0=thresholds.lower, y1=thresholds.upper, fillcolor="grey", opacity=0.15, line_width=0, row=3, col=1)
+            figure.add_trace(trace, row=row, col=1)
+    if thresholds is None:
+        return
+    figure.add_hrect(y0=thresholds.lower, y1=thresholds.upper, fillcolor="grey", opacity=0.15, line_width=0, row=row, col=1)
     for value in sorted({thresholds.lower, thresholds.upper}):
-        figure.add_hline(y=value, line_dash="dash", line_color="grey", line_width=1, row=3, col=1)
+        figure.add_hline(y=value, line_dash="dash", line_color="grey", line_width=1, row=row, col=1)
+
+
+def _middle(segments: Sequence[SegmentScore], thresholds: Thresholds | None) -> float:
+    """Where segments without a score are drawn: inside the band, or among the scores where there is none."""
+    if thresholds:
+        return (thresholds.lower + thresholds.upper) / 2
+    scores = [segment.spoof_score for segment in segments if not math.isnan(segment.spoof_score)]
+    return (min(scores) + max(scores)) / 2 if scores else 0.0
 
 
 def _finished(figure: go.Figure, *, height: int) -> go.Figure:

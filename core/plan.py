@@ -7,11 +7,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from core.audio import SAMPLE_RATE_HZ, probe
+from core.audio import probe
 from core.detect import Scorer
 from core.discovery import find_files
 from core.errors import AudioRefusal
-from core.features import WINDOW_SAMPLES
 from core.records import ScanSettings
 
 MAX_PROBED = 200
@@ -85,7 +84,7 @@ def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float:
     list(scorer.score_files(timed))
     elapsed_s = time.monotonic() - started
     # A recording shorter than a window costs as much as a window.
-    window_s = WINDOW_SAMPLES / SAMPLE_RATE_HZ
+    window_s = scorer.detector.manifest.window_s
     cost = sum(max(window_s, durations[path]) for path in timed)
     total = sum(max(window_s, duration_s) for duration_s in durations.values())
     return elapsed_s / cost * total * scorer.num_threads / len(os.sched_getaffinity(0))

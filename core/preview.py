@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +52,26 @@ def preview_recording(path: str | os.PathLike[str], *, channel: str = "mix") -> 
     """
     reader = AudioReader(path, channels="mix" if channel == "mix" else "each")
     expected = (reader.info.duration_s or 60.0) * SAMPLE_RATE_HZ
+    return _reduced((_channel_of(block, channel) for block in reader), expected)
+
+
+def preview_samples(samples: torch.Tensor) -> RecordingPreview:
+    """The same of samples `[time]` at 16 kHz that are in memory.
+
+    Raises:
+        AudioRefusal: there are less than 10 ms.
+    """
+    return _reduced([samples], len(samples))
+
+
+def _reduced(blocks: Iterable[torch.Tensor], expected: float) -> RecordingPreview:
+    """Columns of one channel that arrives in blocks `[time]`, about `expected` samples in all."""
     num_samples = max(_MIN_COLUMN_SAMPLES, math.ceil(expected / MAX_COLUMNS))
-    lows, highs, powers = [], [], []
+    lows, highs, powers, total = [], [], [], 0
     kept = torch.zeros(0)
-    for block in reader:
-        kept = torch.cat([kept, _channel_of(block, channel)])
+    for block in blocks:
+        total += len(block)
+        kept = torch.cat([kept, block])
         whole = len(kept) // num_samples
         if whole:
             columns, kept = kept[: whole * num_samples].view(whole, num_samples), kept[whole * num_samples :]
@@ -72,7 +88,7 @@ def preview_recording(path: str | os.PathLike[str], *, channel: str = "mix") -> 
         high=torch.cat(highs).numpy(),
         level_db=level_db.round().to(torch.int8).numpy(),
         frequency_hz=np.arange(power.shape[0]) * 2 * SAMPLE_RATE_HZ / _FFT_SAMPLES,
-        duration_s=reader.num_samples / SAMPLE_RATE_HZ,
+        duration_s=total / SAMPLE_RATE_HZ,
     )
 
 
@@ -88,9 +104,13 @@ def playable_wav(path: str | os.PathLike[str], *, channel: str = "mix") -> bytes
         num_samples += len(parts[-1])
         if num_samples >= MAX_PLAYED_S * SAMPLE_RATE_HZ:
             break
-    samples = torch.cat(parts)[: int(MAX_PLAYED_S * SAMPLE_RATE_HZ)]
+    return wav_bytes(torch.cat(parts)[: int(MAX_PLAYED_S * SAMPLE_RATE_HZ)].numpy())
+
+
+def wav_bytes(samples: np.ndarray) -> bytes:
+    """Samples `[time]` at 16 kHz as a WAV file of 16 bits; beyond full scale they are clipped."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples.clamp(-1, 1).numpy(), SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, samples.clip(-1, 1), SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

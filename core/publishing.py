@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,14 +16,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from core.checkpoints import SHIPPED_DETECTORS, find_detectors
+from core.checkpoints import SHIPPED_DETECTORS, name_problem
 from core.errors import CoreError
 from core.runs import Run, is_alive
 from core.runtime import cache_folder
 
 COMMAND = (sys.executable, "-m", "training", "publish")
 """What is started, without its arguments."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class PublishError(CoreError):
@@ -93,11 +91,9 @@ def start_publishing(run: Run, name: str) -> Publication:
         PublishError: the name cannot be a detector's or is taken, there are no weights, or it is being published already.
         DetectorError: an installed detector is damaged.
     """
-    if not _NAME.fullmatch(name):
-        raise PublishError(f"{name!r} cannot be a detector's name: up to 64 letters, digits, dots, dashes and underscores.")
     out = detectors_folder()
-    if (out / name).exists() or name in {detector.name for detector in find_detectors()}:
-        raise PublishError(f"There is a detector {name!r} already; choose another name, or remove {out / name} first.")
+    if problem := name_problem(name, out):
+        raise PublishError(problem)
     if not run.has_weights:
         raise PublishError(f"{run.name} has no weights yet; they are written after the first epoch.")
     before = last_publication(run)

@@ -162,6 +162,11 @@ def _hann() -> torch.Tensor:
     return torch.hann_window(_SPECTRUM_BLOCK)
 
 
+def active_frames(samples: torch.Tensor) -> torch.Tensor:
+    """Which whole 20 ms frames of `[time]` hold sound, bool `[frame]`: neither silent nor far below the loudest."""
+    return _is_active(frame_levels_db(samples))
+
+
 def has_sound(window: torch.Tensor) -> bool:
     """Whether a window `[time]` holds at least `MIN_ACTIVE_S` of active frames."""
-    return int(_is_active(frame_levels_db(window)).sum()) * FRAME_SAMPLES >= MIN_ACTIVE_S * SAMPLE_RATE_HZ
+    return int(active_frames(window).sum()) * FRAME_SAMPLES >= MIN_ACTIVE_S * SAMPLE_RATE_HZ

@@ -60,7 +60,7 @@ class SegmentScore:
     start_s: float
     end_s: float
     spoof_score: float
-    """Calibrated log-likelihood ratio, nats; NaN where the window held too little signal to be judged."""
+    """Calibrated log-likelihood ratio, nats (raw where the detector is not calibrated); NaN where there was too little signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Detection:
     spoof_score: float | None
     """Aggregate of the segments' calibrated log-likelihood ratios, nats; None when refused."""
     probability: float | None
-    """Posterior probability of spoof at the detector's stated prior; None when refused."""
+    """Posterior probability of spoof at the detector's stated prior; None when refused or the detector is not calibrated."""
     segments: tuple[SegmentScore, ...]
     duration_s: float
     """Length of what was decoded."""

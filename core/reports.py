@@ -62,8 +62,13 @@ def recording_json(
         "name": name,
         "sha256": sha256,
         "info": asdict(info) if info else None,
-        "detector": {"name": detector.name, "hash": detector.hash, "thresholds": asdict(manifest.thresholds)},
-        "prior_spoof": manifest.calibration.prior_spoof,
+        "detector": {
+            "name": detector.name,
+            "hash": detector.hash,
+            "is_calibrated": manifest.calibration is not None,
+            "thresholds": asdict(manifest.thresholds) if manifest.thresholds else None,
+        },
+        "prior_spoof": manifest.calibration.prior_spoof if manifest.calibration else None,
         "detections": [asdict(detection) for detection in detections],
     }
     return json.dumps(without_nan(content), indent=1)

@@ -1,25 +1,35 @@
-"""Bootstrap of figures of merit: intervals, and differences between two systems on the same trials. Pure numpy.
+"""Bootstrap of figures of merit: intervals, and differences between two systems on the same trials. What is drawn is in `draws`.
 
-A resample is a weight per trial: how often its group (speaker, source) was drawn. Scores are sorted once, and a figure of
-many resamples is sums over those weights; the result is that of repeating trials and measuring anew.
+A resample is a weight per trial: how often its group (speaker, source) was drawn. What is made of the weights is in
+`weighted_figures` and `attack_curves`; the result is that of repeating trials and measuring anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from core.errors import CoreError
-from core.metrics import checked_trials, crossing_of
-from core.tandem import AsvErrorRates, tandem_cost
+from core.attack_curves import AttackCurves, attack_curves
+from core.draws import drawn_counts, group_ids
+from core.draws import resampled_weights as resampled_weights
+from core.grouped_curves import grouped_curves
+from core.metrics import checked_trials
 
-_BLOCK_WEIGHTS = 2**18
-"""Weights of resamples that are worked on at once: they stay in cache."""
+# The figures are used together with what is below: one import serves both.
+from core.weighted_figures import FigureOfWeights
+from core.weighted_figures import WeightedFigure as WeightedFigure
+from core.weighted_figures import weighted_accuracy as weighted_accuracy
+from core.weighted_figures import weighted_area_under_curve as weighted_area_under_curve
+from core.weighted_figures import weighted_balanced_accuracy as weighted_balanced_accuracy
+from core.weighted_figures import weighted_cllr as weighted_cllr
+from core.weighted_figures import weighted_eer as weighted_eer
+from core.weighted_figures import weighted_min_tandem_cost as weighted_min_tandem_cost
 
-WeightedFigure = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
-"""Scores and is_spoof `[trial]` -> function of weights `[resample, trial]` (counts) -> values `[resample]`."""
+_BLOCK_SEARCHED = 2**20
+"""Weights worked on at once where the work is bisection, whose steps cost as much for few resamples as for many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +66,7 @@ def bootstrap_interval(
     """A figure's 95 % percentile interval, resampling whole groups (speakers, sources) where given.
 
     Args:
-        figure: one of `weighted_...` below, or one made like them.
+        figure: one of `core.weighted_figures`, or one made like them.
         groups: `[trial]` ids whose trials belong together; each trial alone when None.
 
     Returns:
@@ -65,12 +75,70 @@ def bootstrap_interval(
     Raises:
         CoreError: one class only, or a score that is not finite.
     """
+    figures = {"": figure}
+    return bootstrap_intervals(figures, scores, is_spoof, groups=groups, num_resamples=num_resamples, seed=seed)[""]
+
+
+def bootstrap_intervals(
+    figures: Mapping[str, WeightedFigure],
+    scores: np.ndarray,
+    is_spoof: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    num_resamples: int = 1_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Several figures with their intervals, each as `bootstrap_interval` gives it, on resamples drawn once."""
     scores, is_spoof = checked_trials(scores, is_spoof)
-    of_weights = figure(scores, is_spoof)
+    of_weights = [figure(scores, is_spoof) for figure in figures.values()]
+
+    def together(weights: np.ndarray) -> np.ndarray:
+        return np.stack([values(weights) for values in of_weights], axis=1)
+
     resamples = resampled_weights(is_spoof, groups=groups, num_resamples=num_resamples, seed=seed)
-    values = np.concatenate([of_weights(weights) for weights in resamples])
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(value=_on_all(of_weights, len(scores)), low=float(low), high=float(high))
+    values = np.concatenate([together(weights) for weights in resamples])
+    return _intervals(tuple(figures), _on_all(together, len(scores)), values)
+
+
+def bootstrap_eers(
+    scores: np.ndarray,
+    is_spoof: np.ndarray,
+    attacks: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    num_resamples: int = 1_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """EER of every attack against all bona fide trials, and of all spoofs (key ""), on shared resamples.
+
+    Args:
+        attacks: `[trial]` names; bona fide trials' are ignored, spoofs without one (None) count under "" alone.
+        groups: as `bootstrap_interval`.
+
+    Returns:
+        What `bootstrap_interval(weighted_eer, ...)` gives for the pooled EER. Resamples that lose all of an attack's
+        spoofs are left out of that attack's interval.
+    """
+    scores, is_spoof = checked_trials(scores, is_spoof)
+    curves = attack_curves(scores, is_spoof, attacks)
+    observed, values = _curve_values("eers", [curves], is_spoof, groups=groups, num_resamples=num_resamples, seed=seed)
+    return _intervals(curves.keys, observed[0], values[0])
+
+
+def bootstrap_areas(
+    scores: np.ndarray,
+    is_spoof: np.ndarray,
+    attacks: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    num_resamples: int = 1_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Area under the ROC curve of every attack and of all spoofs, otherwise as `bootstrap_eers`."""
+    scores, is_spoof = checked_trials(scores, is_spoof)
+    curves = attack_curves(scores, is_spoof, attacks)
+    observed, values = _curve_values("areas", [curves], is_spoof, groups=groups, num_resamples=num_resamples, seed=seed)
+    return _intervals(curves.keys, observed[0], values[0])
 
 
 def paired_difference(
@@ -94,7 +162,35 @@ def paired_difference(
     of_first, of_second = figure(first, is_spoof), figure(second, is_spoof)
     resamples = resampled_weights(is_spoof, groups=groups, num_resamples=num_resamples, seed=seed)
     values = np.concatenate([of_first(weights) - of_second(weights) for weights in resamples])
-    return _difference(_on_all(of_first, len(first)) - _on_all(of_second, len(first)), values)
+    return _difference(float(_on_all(of_first, len(first)) - _on_all(of_second, len(first))), values)
+
+
+def paired_eers(
+    first: np.ndarray,
+    second: np.ndarray,
+    is_spoof: np.ndarray,
+    attacks: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    num_resamples: int = 1_000,
+    seed: int = 0,
+) -> dict[str, PairedDifference]:
+    """EERs of the first system minus those of the second, per attack and pooled (""), on shared resamples.
+
+    Args:
+        first: `[trial]` scores of one system.
+        second: `[trial]` scores of another on the same trials.
+        attacks: as `bootstrap_eers`.
+    """
+    first, is_spoof = checked_trials(first, is_spoof)
+    second, _ = checked_trials(second, is_spoof)
+    curves = [attack_curves(scores, is_spoof, attacks) for scores in (first, second)]
+    observed, values = _curve_values("eers", curves, is_spoof, groups=groups, num_resamples=num_resamples, seed=seed)
+    differences = values[0] - values[1]
+    return {
+        key: _difference(float(observed[0, i] - observed[1, i]), differences[~np.isnan(differences[:, i]), i])
+        for i, key in enumerate(curves[0].keys)
+    }
 
 
 def bootstrap_mean(values: np.ndarray, *, num_resamples: int = 1_000, seed: int = 0) -> Interval:
@@ -109,105 +205,36 @@ def paired_mean_difference(first: np.ndarray, second: np.ndarray, *, num_resampl
     return _difference(float(differences.mean()), _resampled_means(differences, num_resamples, seed))
 
 
-def resampled_weights(is_spoof: np.ndarray, *, groups: np.ndarray | None, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each trial occurs in each resample, in blocks `[resample, trial]` int32; every resample has both classes."""
-    rng = np.random.default_rng(seed)
-    ids = np.arange(len(is_spoof)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    if len(ids) != len(is_spoof):
-        raise CoreError(f"expected a group for each of {len(is_spoof)} trials, got {len(ids)}")
-    num_groups = int(ids.max()) + 1
-    num_spoof, num_trials = np.bincount(ids, weights=is_spoof, minlength=num_groups), np.bincount(ids, minlength=num_groups)
-    block: list[np.ndarray] = []
-    for left in range(num_resamples, 0, -1):
-        while True:
-            counts = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)
-            if 0 < counts @ num_spoof < counts @ num_trials:
-                break
-        block.append(counts.astype(np.int32))
-        if left == 1 or (len(block) + 1) * len(ids) > _BLOCK_WEIGHTS:
-            yield np.stack(block)[:, ids]
-            block = []
+def _curve_values(
+    name: Literal["eers", "areas"],
+    curves: Sequence[AttackCurves],
+    is_spoof: np.ndarray,
+    *,
+    groups: np.ndarray | None,
+    num_resamples: int,
+    seed: int,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What all trials give, `[system, key]`, and what each system's resamples give, `[resample, key]` each."""
+    observed = np.stack([_on_all(getattr(of_system, name), len(is_spoof)) for of_system in curves])
+    if groups is not None:
+        ids = group_ids(groups)
+        grouped = [grouped_curves(of_system, ids) for of_system in curves]
+        if None not in grouped:
+            counts = np.stack(list(drawn_counts(is_spoof, ids, num_resamples=num_resamples, seed=seed)))
+            return observed, [getattr(of_system, name)(counts) for of_system in grouped]
+    resamples = resampled_weights(is_spoof, groups=groups, num_resamples=num_resamples, seed=seed, block_weights=_BLOCK_SEARCHED)
+    blocks = [[getattr(of_system, name)(weights) for of_system in curves] for weights in resamples]
+    return observed, [np.concatenate(of_system) for of_system in zip(*blocks, strict=True)]
 
 
-def weighted_eer(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """`core.metrics.equal_error_rate` of resamples."""
-    rates = _weighted_rates(scores, is_spoof)
-    return lambda weights: crossing_of(*rates(weights))[0]
+def _intervals(names: tuple[str, ...], observed: np.ndarray, values: np.ndarray) -> dict[str, Interval]:
+    """Percentiles of `[resample, figure]`, of those resamples in which a figure is there (not NaN)."""
+    low, high = np.nanpercentile(values, [2.5, 97.5], axis=0)
+    return {name: Interval(value=float(observed[i]), low=float(low[i]), high=float(high[i])) for i, name in enumerate(names)}
 
 
-def weighted_area_under_curve(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """`core.metrics.area_under_curve` of resamples."""
-    rates = _weighted_rates(scores, is_spoof)
-
-    def values(weights: np.ndarray) -> np.ndarray:
-        miss, false_alarm = rates(weights)
-        return -np.trapezoid(1.0 - miss, false_alarm, axis=-1)
-
-    return values
-
-
-def weighted_min_tandem_cost(asv: AsvErrorRates) -> WeightedFigure:
-    """`core.tandem.min_tandem_cost` of resamples, the speaker verifier as it is."""
-
-    def figure(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        rates = _weighted_rates(scores, is_spoof)
-        return lambda weights: tandem_cost(*rates(weights), asv).min(axis=-1)
-
-    return figure
-
-
-def weighted_accuracy(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """`core.metrics.accuracy` at threshold 0 of resamples."""
-    is_right = ((scores >= 0) == is_spoof).astype(np.float64)
-    return lambda weights: (weights @ is_right) / weights.sum(axis=1)
-
-
-def weighted_balanced_accuracy(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """`core.metrics.balanced_accuracy` at threshold 0 of resamples."""
-    is_right = ((scores >= 0) == is_spoof).astype(np.float64)
-    return _mean_over_classes(is_right, is_spoof)
-
-
-def weighted_cllr(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """`core.metrics.log_likelihood_ratio_cost` of resamples."""
-    return _mean_over_classes(np.logaddexp(0.0, np.where(is_spoof, -scores, scores)) / np.log(2), is_spoof)
-
-
-def _mean_over_classes(costs: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Mean of the two classes' mean costs, `[trial]` to a function of weights."""
-    spoof, bona_fide = is_spoof.astype(np.float64), (~is_spoof).astype(np.float64)
-    return lambda weights: (
-        (weights @ (costs * spoof) / (weights @ spoof) + weights @ (costs * bona_fide) / (weights @ bona_fide)) / 2
-    )
-
-
-def _weighted_rates(scores: np.ndarray, is_spoof: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Function of weights `[resample, trial]`: miss and false alarm `[resample, point]` as `core.metrics.error_rates`.
-
-    A score that a resample lacks repeats a point, which moves no figure.
-    """
-    order = np.argsort(scores, kind="stable")
-    spoof = is_spoof[order].astype(np.int32)
-    starts = np.concatenate([[0], np.nonzero(np.diff(scores[order]))[0] + 1, [len(order)]])
-
-    def rates(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ordered = weights[:, order]
-        below, spoof_below = _running_sums(ordered)[:, starts], _running_sums(ordered * spoof)[:, starts]
-        num_spoof = spoof_below[:, -1:]
-        return spoof_below / num_spoof, 1.0 - (below - spoof_below) / (below[:, -1:] - num_spoof)
-
-    return rates
-
-
-def _running_sums(weights: np.ndarray) -> np.ndarray:
-    """Sum of all weights before each trial and after the last, `[resample, trial + 1]`."""
-    sums = np.zeros((len(weights), weights.shape[1] + 1), dtype=np.int32)
-    np.cumsum(weights, axis=1, out=sums[:, 1:])
-    return sums
-
-
-def _on_all(of_weights: Callable[[np.ndarray], np.ndarray], num_trials: int) -> float:
-    return float(of_weights(np.ones((1, num_trials), dtype=np.int32))[0])
+def _on_all(of_weights: FigureOfWeights, num_trials: int) -> np.ndarray:
+    return of_weights(np.ones((1, num_trials), dtype=np.int32))[0]
 
 
 def _resampled_means(values: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Networks in ONNX Runtime: exported once from a detector's weights, cached by its hash, run on the CPU."""
+"""Networks in ONNX Runtime, on the CPU: exported once from a detector's weights and cached by its hash, or made elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,11 @@ import torch
 
 from core.checkpoints import Detector
 from core.features import IMAGE_SIZE
+from core.foreign import ForeignSession
+from core.models import raw_scores
+
+RawScorer = Callable[[torch.Tensor], torch.Tensor]
+"""From what a detector's front end gives, `[batch, ...]`, to raw spoof scores `[batch]`."""
 
 _EXPORT_VERSION = 1
 """Raised when the export changes, so that older caches are not used."""
@@ -29,29 +35,36 @@ def cache_folder() -> Path:
     return Path(os.environ.get("EARWITNESS_CACHE") or Path.home() / ".cache" / "earwitness")
 
 
-def open_session(detector: Detector, *, num_threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session that maps `image [batch, channel, 224, 224]` to `logits [batch, 2]`. Thread-safe to run.
+def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
+    """A detector's network, ready to run: our own exported to ONNX, or the file of one made elsewhere. Thread-safe.
 
     Args:
         detector: whose network.
         num_threads: threads within one run; 1 when several threads call it at once.
+
+    Raises:
+        DetectorError: the network cannot be opened.
     """
+    if network := detector.manifest.network:
+        foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
+        return lambda segments: foreign.raw_scores(network, segments)
     path = cache_folder() / f"{detector.hash}.{_EXPORT_VERSION}.onnx"
     if not path.is_file():
-        _EXPORTS.submit(_export, detector.load_model(), detector.manifest.features.num_channels, path).result()
+        features = detector.manifest.features
+        _EXPORTS.submit(_export, detector.load_model(), (features.num_channels, IMAGE_SIZE, IMAGE_SIZE), path).result()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        (logits,) = session.run(None, {"image": np.ascontiguousarray(image.numpy())})
+        return raw_scores(torch.from_numpy(logits))
+
+    return run
 
 
-def run_session(session: onnxruntime.InferenceSession, image: torch.Tensor) -> torch.Tensor:
-    """Logits `[batch, 2]` of images `[batch, channel, 224, 224]`."""
-    (logits,) = session.run(None, {"image": np.ascontiguousarray(image.numpy())})
-    return torch.from_numpy(logits)
-
-
-def _export(model: torch.nn.Module, num_channels: int, path: Path) -> None:
+def _export(model: torch.nn.Module, image_shape: tuple[int, int, int], path: Path) -> None:
     """Writes the ONNX file under a temporary name and renames it, so that two processes may export at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
@@ -64,7 +77,7 @@ def _export(model: torch.nn.Module, num_channels: int, path: Path) -> None:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
-                (torch.zeros(2, num_channels, IMAGE_SIZE, IMAGE_SIZE),),
+                (torch.zeros(2, *image_shape),),
                 input_names=["image"],
                 output_names=["logits"],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),

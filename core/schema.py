@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from core.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -143,8 +143,53 @@ reviews = sa.Table(
     sa.Index("reviews_by_recording", "recording_id", "id"),
 )
 
-MIGRATIONS: dict[int, list[str]] = {}
-"""Version -> the SQL that brings a store of the version before it up to it."""
+# Labelled utterances that imported score files are about.
+trial_sets = sa.Table(
+    "trial_sets",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("num_bona_fide", sa.Integer, nullable=False),
+    sa.Column("num_spoof", sa.Integer, nullable=False),
+    # Parquet of `core.trial_sets.TrialSet.table`.
+    sa.Column("trials", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+# What an imported score file says of a set's trials.
+systems = sa.Table(
+    "systems",
+    metadata,
+    sa.Column("trial_set_key", sa.ForeignKey("trial_sets.key"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    # Little-endian float64, in the set's order, higher means spoof, NaN where there is none.
+    sa.Column("scores", sa.LargeBinary, nullable=False),
+    sa.Column("num_scored", sa.Integer, nullable=False),
+    sa.Column("imported_at", sa.Float, nullable=False),
+    sa.Column("is_flipped", sa.Boolean, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+# The trial set whose labels an audit's entries were given.
+audit_labels = sa.Table(
+    "audit_labels",
+    metadata,
+    sa.Column("audit_id", sa.ForeignKey("audits.id"), primary_key=True, autoincrement=False),
+    sa.Column("trial_set_key", sa.ForeignKey("trial_sets.key"), nullable=False),
+)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    2: (
+        "CREATE TABLE trial_sets (key VARCHAR(32) NOT NULL PRIMARY KEY, name TEXT NOT NULL, num_bona_fide INTEGER NOT NULL,"
+        " num_spoof INTEGER NOT NULL, trials {blob} NOT NULL, created_at FLOAT NOT NULL)",
+        "CREATE TABLE systems (trial_set_key VARCHAR(32) NOT NULL REFERENCES trial_sets (key), name TEXT NOT NULL,"
+        " scores {blob} NOT NULL, num_scored INTEGER NOT NULL, imported_at FLOAT NOT NULL, is_flipped BOOLEAN NOT NULL,"
+        " note TEXT NOT NULL, PRIMARY KEY (trial_set_key, name))",
+        "CREATE TABLE audit_labels (audit_id INTEGER NOT NULL PRIMARY KEY REFERENCES audits (id),"
+        " trial_set_key VARCHAR(32) NOT NULL REFERENCES trial_sets (key))",
+    ),
+}
+"""Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes."""
 
 WRITES = {"writes": True}
 """Execution options of an engine whose transactions write."""
@@ -190,7 +235,7 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
         raise StoreError(f"The store has schema version {version}; this program reads up to {SCHEMA_VERSION}. Update Earwitness.")
     for step in range(version + 1, SCHEMA_VERSION + 1):
         for statement in MIGRATIONS[step]:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(statement.format(blob="BYTEA" if connection.dialect.name == "postgresql" else "BLOB"))
         connection.execute(schema_version.update().values(version=step))
 
 

@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.checkpoints import Detector
 from core.errors import StoreError
 from core.records import STALE_S, Audit, AuditStatus, ScanSettings
 from core.schema import WRITES, audits, default_url, detectors, open_engine
+
+if TYPE_CHECKING:  # imports torch, which pages without sound do not need
+    from core.checkpoints import Detector
 
 
 class Store:

@@ -110,26 +110,42 @@ def entry_detail(store: Store, entry_id: int) -> EntryDetail:
         )
 
 
-def score_histogram(store: Store, audit_id: int, *, bin_width: float = 0.5) -> tuple[HistogramBin, ...]:
+def score_histogram(store: Store, audit_id: int, *, bin_width: float | None = 0.5) -> tuple[HistogramBin, ...]:
     """How the spoof scores are spread, in bins that meet at 0, from the lowest to the highest that holds a file.
 
     Args:
-        bin_width: in nats.
+        bin_width: in nats; None for scores that have no scale: a width that fits them, and no outermost bins.
 
     Raises:
         CoreError: a width that is not above 0 and at most 20.
     """
-    if not 0 < bin_width <= MAX_SCORE:
+    if bin_width is not None and not 0 < bin_width <= MAX_SCORE:
         raise CoreError(f"The bins of a histogram are above 0 and at most {MAX_SCORE:g} nats wide, got {bin_width}.")
-    last = math.ceil(MAX_SCORE / bin_width)
     score = entries.c.spoof_score
-    inside = sa.cast(sa.func.floor(score / bin_width), sa.Integer)
-    number = sa.case((score < -MAX_SCORE, -last), (score >= MAX_SCORE, last - 1), else_=inside).label("number")
+    if bin_width is None:
+        bin_width = _fitting_width(store, audit_id)
+        number = sa.cast(sa.func.floor(score / bin_width), sa.BigInteger).label("number")
+    else:
+        last = math.ceil(MAX_SCORE / bin_width)
+        inside = sa.cast(sa.func.floor(score / bin_width), sa.Integer)
+        number = sa.case((score < -MAX_SCORE, -last), (score >= MAX_SCORE, last - 1), else_=inside).label("number")
     query = sa.select(number, sa.func.count().label("num")).where(entries.c.audit_id == audit_id, score.is_not(None))
     with store.reading() as connection:
         counts = {row.number: row.num for row in connection.execute(query.group_by("number"))}
     numbers = range(min(counts), max(counts) + 1) if counts else ()
     return tuple(HistogramBin(low=i * bin_width, high=(i + 1) * bin_width, num=counts.get(i, 0)) for i in numbers)
+
+
+def _fitting_width(store: Store, audit_id: int) -> float:
+    """A width of 1, 2 or 5 times a power of ten that puts an audit's scores into 15 to 40 bins."""
+    query = sa.select(sa.func.min(entries.c.spoof_score), sa.func.max(entries.c.spoof_score))
+    with store.reading() as connection:
+        low, high = connection.execute(query.where(entries.c.audit_id == audit_id)).one()
+    if low is None or high <= low:
+        return 1.0
+    wanted = (high - low) / 40
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= wanted)
 
 
 def folder_shares(store: Store, audit_id: int, *, limit: int = 30) -> tuple[FolderShare, ...]:

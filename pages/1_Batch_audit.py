@@ -10,6 +10,7 @@ from core.store import Store
 from core.triage import folder_shares, score_histogram
 from pages.components import resources
 from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
+from pages.components.detection_view import show_missing_calibration
 from pages.components.entry_view import opened_entry, show_entry
 from pages.components.export_buttons import show_exports
 from pages.components.frame import open_page, telling_failures
@@ -39,17 +40,21 @@ def show_audit(store: Store, audit_id: int) -> None:
     detector = None
     with telling_failures():  # without it the scores stand, their thresholds and pictures do not
         detector = detector_named(audit.detector_hash)
+    is_calibrated = detector is None or detector.manifest.calibration is not None
+    if detector:
+        show_missing_calibration(detector)
     table, charts = st.tabs(["Triage", "Charts"])
     with charts:
         left, right = st.columns(2)
         if detector:
-            bins = score_histogram(store, audit_id)
-            left.plotly_chart(score_histogram_figure(bins, detector.manifest.thresholds), key="histogram")
+            bins = score_histogram(store, audit_id, bin_width=0.5 if is_calibrated else None)
+            words = detector.manifest.score_words
+            left.plotly_chart(score_histogram_figure(bins, detector.manifest.thresholds, score_words=words), key="histogram")
         right.plotly_chart(folder_share_figure(folder_shares(store, audit_id)), key="folders")
     with table:
-        chosen = choose_filter(store, audit)
+        chosen = choose_filter(store, audit, is_calibrated=is_calibrated)
         show_newer_button(audit)
-        selected, num_matching = show_table(store, audit_id, chosen)
+        selected, num_matching = show_table(store, audit_id, chosen, is_calibrated=is_calibrated)
         message = st.empty()  # always there, so that what follows keeps its place and its half-filled fields
         if saved := st.session_state.pop("review-saved", None):
             message.success(saved)

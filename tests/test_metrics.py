@@ -8,17 +8,35 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from published_scores import PUBLISHED_SIGNS, published_scores
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 from core.errors import CoreError
 from core.metrics import (
+    ASVSPOOF_5,
+    DetectionCosts,
+    Rates,
     accuracy,
+    actual_detection_cost,
     area_under_curve,
     asvspoof_equal_error_rate,
     balanced_accuracy,
+    detection_cost,
+    detection_rates,
     equal_error_rate,
     error_rates,
+    hull_points,
     log_likelihood_ratio_cost,
+    min_detection_cost,
+    min_log_likelihood_ratio_cost,
 )
 
 
@@ -97,7 +115,9 @@ def test_turning_the_sign_and_the_classes_changes_nothing() -> None:
 
 
 FIGURES = [lambda s, y: equal_error_rate(s, y)[0], log_likelihood_ratio_cost, balanced_accuracy, error_rates]
-FIGURES += [accuracy, area_under_curve, asvspoof_equal_error_rate]
+FIGURES += [accuracy, area_under_curve, asvspoof_equal_error_rate, min_log_likelihood_ratio_cost]
+FIGURES += [lambda s, y: detection_rates(s, y, 0.0), lambda s, y: min_detection_cost(s, y, ASVSPOOF_5)]
+FIGURES += [lambda s, y: actual_detection_cost(s, y, ASVSPOOF_5)]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -152,6 +172,127 @@ def test_a_constant_score_is_called_spoof_and_tells_nothing() -> None:
     scores, is_spoof = trials([1.0] * 6, [1.0] * 2)
     assert accuracy(scores, is_spoof) == 0.25
     assert balanced_accuracy(scores, is_spoof) == equal_error_rate(scores, is_spoof)[0] == area_under_curve(scores, is_spoof) == 0.5
+
+
+def test_rates_by_hand() -> None:
+    # 3 spoofs of which 2 are found, 5 bona fide of which 1 is called spoof; a score at the threshold is called spoof.
+    scores, is_spoof = trials([-2.0, -1.0, -1.0, -0.5, 3.0], [0.5, 2.0, -3.0])
+    assert detection_rates(scores, is_spoof, 0.5) == Rates(
+        miss=1 / 3,
+        false_alarm=1 / 5,
+        accuracy=6 / 8,
+        balanced_accuracy=pytest.approx((2 / 3 + 4 / 5) / 2),
+        precision=2 / 3,
+        recall=2 / 3,
+        f1=2 / 3,
+    )
+    nothing = detection_rates(scores, is_spoof, 4.0)
+    assert (nothing.miss, nothing.false_alarm, nothing.recall, nothing.f1) == (1.0, 0.0, 0.0, 0.0)
+    assert math.isnan(nothing.precision)
+    everything = detection_rates(scores, is_spoof, -4.0)
+    assert (everything.miss, everything.false_alarm, everything.precision, everything.f1) == (0.0, 1.0, 3 / 8, 6 / 11)
+
+
+@pytest.mark.parametrize("threshold", [-1.5, 0.0, 0.7, 2.5])
+def test_rates_are_scikit_learns(threshold: float) -> None:
+    scores, is_spoof = gaussians(300, 8)
+    rates, said_spoof = detection_rates(scores, is_spoof, threshold), scores >= threshold
+    assert rates.precision == pytest.approx(precision_score(is_spoof, said_spoof))
+    assert rates.recall == pytest.approx(recall_score(is_spoof, said_spoof))
+    assert rates.miss == pytest.approx(1 - recall_score(is_spoof, said_spoof))
+    assert rates.f1 == pytest.approx(f1_score(is_spoof, said_spoof))
+    assert rates.accuracy == pytest.approx(accuracy_score(is_spoof, said_spoof))
+    assert rates.balanced_accuracy == pytest.approx(balanced_accuracy_score(is_spoof, said_spoof))
+    assert rates.false_alarm == pytest.approx(1 - recall_score(~is_spoof, ~said_spoof))
+
+
+def test_detection_cost_by_hand() -> None:
+    # Misses cost 0.2 x 5 = 1, false alarms 0.8 x 0.5 = 0.4, so that always calling spoof costs 0.4.
+    costs = DetectionCosts(prior_spoof=0.2, cost_miss=5.0, cost_false_alarm=0.5)
+    assert detection_cost(0.1, 0.5, costs) == pytest.approx((0.1 + 0.2) / 0.4)
+    assert detection_cost(0.0, 1.0, costs) == 1.0
+    assert costs.threshold == pytest.approx(math.log(0.4))
+    # Points (miss, false alarm): (0, 1) (0, 3/4) (1/2, 3/4) (1/2, 1/2) (1/2, 1/4) (1/2, 0) (1, 0).
+    scores, is_spoof = trials([-3.0, -1.0, 0.0, 1.0], [-2.0, 2.0])
+    assert min_detection_cost(scores, is_spoof, costs) == pytest.approx(0.75)  # the second; (1/2, 0) costs 0.5 / 0.4
+    # At log 0.4 = -0.9 half of the spoofs are missed and half of the bona fide are called spoof.
+    assert actual_detection_cost(scores, is_spoof, costs) == pytest.approx((0.5 + 0.2) / 0.4)
+    assert min_detection_cost(*trials([0.0, 0.0], [0.0]), costs) == 1.0  # says nothing
+
+
+def test_costs_of_asvspoof_5() -> None:
+    # The plan gives 0.5 (spoofs accepted) and 0.95 (bona fide rejected) and normalises to accepted + 1.9 rejected.
+    assert detection_cost(0.3, 0.1, ASVSPOOF_5) == pytest.approx(0.3 + 1.9 * 0.1)
+    assert ASVSPOOF_5.threshold == pytest.approx(math.log(1.9))
+
+
+@pytest.mark.parametrize("costs", [ASVSPOOF_5, DetectionCosts(prior_spoof=0.6, cost_miss=1.0, cost_false_alarm=7.0)])
+def test_detection_costs_by_brute_force(costs: DetectionCosts) -> None:
+    scores, is_spoof = gaussians(150, 9)
+    scores = scores.round(1)
+
+    def cost_at(threshold: float) -> float:
+        miss, alarm = np.mean(scores[is_spoof] < threshold), np.mean(scores[~is_spoof] >= threshold)
+        of_misses, of_alarms = costs.prior_spoof * costs.cost_miss, (1 - costs.prior_spoof) * costs.cost_false_alarm
+        return (of_misses * miss + of_alarms * alarm) / min(of_misses, of_alarms)
+
+    every = [cost_at(threshold) for threshold in [*np.unique(scores), 99.0]]
+    assert min_detection_cost(scores, is_spoof, costs) == pytest.approx(min(every), abs=1e-12)
+    assert actual_detection_cost(scores, is_spoof, costs) == pytest.approx(cost_at(costs.threshold), abs=1e-12)
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.5, 0.0, 1.0), (0.5, 1.0, math.inf), (0.5, 1.0, math.nan)])
+def test_costs_that_cannot_be_are_refused(values: tuple[float, float, float]) -> None:
+    with pytest.raises(CoreError, match=r"prior_spoof|costs must be"):
+        DetectionCosts(prior_spoof=values[0], cost_miss=values[1], cost_false_alarm=values[2])
+
+
+def test_min_cllr_by_hand() -> None:
+    assert min_log_likelihood_ratio_cost(*trials([0, 1], [2, 3])) == 0.0  # separable
+    assert min_log_likelihood_ratio_cost(*trials([2, 3], [0, 1])) == 1.0  # inverted: all is pooled and says nothing
+    assert min_log_likelihood_ratio_cost(*trials([0, 0, 0], [0])) == 1.0
+    # By rising score: bona fide, then (spoof, bona fide) pooled, then spoof. In the block the ratio is (1/2) / (1/2) = 1,
+    # and of each class half of the trials cost log2(2) = 1.
+    assert min_log_likelihood_ratio_cost(*trials([0, 2], [1, 3])) == pytest.approx(0.5)
+    # One spoof of three and two bona fide of two in the block: ratio (1/3) / (2/2).
+    spoof_cost, bona_fide_cost = math.log2(1 + 3) / 3, math.log2(1 + 1 / 3)
+    assert min_log_likelihood_ratio_cost(*trials([1, 2], [0, 3, 4])) == pytest.approx((spoof_cost + bona_fide_cost) / 2)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 12])
+def test_min_cllr_is_cllr_after_scikit_learns_isotonic_regression(decimals: int) -> None:
+    scores, is_spoof = gaussians(500, 10)
+    scores = scores.round(decimals)
+    share = IsotonicRegression().fit(scores, is_spoof.astype(float)).predict(scores).clip(1e-12, 1 - 1e-12)
+    ratios = np.log(share / (1 - share)) - math.log(is_spoof.sum() / (~is_spoof).sum())
+    least = min_log_likelihood_ratio_cost(scores, is_spoof)
+    assert least == pytest.approx(log_likelihood_ratio_cost(ratios, is_spoof), abs=1e-9)
+    assert min_log_likelihood_ratio_cost(np.exp(scores / 3), is_spoof) == pytest.approx(least, abs=1e-12)
+    assert all(least <= log_likelihood_ratio_cost(a * scores + b, is_spoof) for a in (0.3, 1, 3) for b in (-1, 0, 1))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 12])
+def test_hull_points_are_those_of_a_convex_hull(decimals: int) -> None:
+    scores, is_spoof = gaussians(200, 11)
+    _, miss, false_alarm = error_rates(scores.round(decimals), is_spoof)
+    x, y = 1 - false_alarm, miss  # the lower hull of a curve that rises, by the cross product of Andrew's monotone chain
+    chain: list[int] = []
+    for i in range(len(x)):
+        while len(chain) > 1:
+            a, b = chain[-2:]
+            if (x[b] - x[a]) * (y[i] - y[a]) - (y[b] - y[a]) * (x[i] - x[a]) > 1e-12:
+                break
+            chain.pop()
+        chain.append(i)
+    hull = hull_points(miss, x)
+    assert set(chain) <= set(hull)
+    # What else is kept lies on the hull's straight pieces.
+    along = x + y  # rises from every point to the next
+    assert y[hull] == pytest.approx(np.interp(along[hull], along[chain], y[chain]), abs=1e-12)
+    for prior in (0.01, 0.1, 0.4, 0.9):
+        costs = DetectionCosts(prior_spoof=prior, cost_miss=1.0, cost_false_alarm=1.0)
+        best = detection_cost(miss, false_alarm, costs).min()
+        assert detection_cost(miss[hull], false_alarm[hull], costs).min() == pytest.approx(best, abs=1e-12)
 
 
 def test_area_under_curve_by_hand() -> None:

@@ -357,6 +357,39 @@ def test_newer_store_is_refused(store: Store) -> None:
         Store(store.url)
 
 
+@sqlite_only
+def test_a_store_of_version_1_is_brought_up_to_date_with_all_it_holds(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    audit_id, ids = make_audit(store, [scored("a.wav", 2.0)])
+    new = {"trial_sets", "systems", "audit_labels"}
+    fresh = _layout(store)
+    with store.writing() as connection:
+        for name in ("audit_labels", "systems", "trial_sets"):
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+        connection.execute(schema_version.update().values(version=1))
+    assert not new & set(_layout(store))
+    migrated = Store(store.url)
+    assert _layout(migrated) == fresh
+    with migrated.reading() as connection:
+        assert connection.scalar(sa.select(schema_version.c.version)) == SCHEMA_VERSION
+        assert connection.scalars(sa.select(entries.c.id)).all() == list(ids.values())
+    assert migrated.audit(audit_id).num_done == 1
+    assert _layout(Store(store.url)) == fresh
+
+
+def _layout(store: Store) -> dict[str, tuple]:
+    """Table -> its columns with type and nullability, its key, what it refers to."""
+    inspector = sa.inspect(store.engine)
+    return {
+        name: (
+            [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)],
+            inspector.get_pk_constraint(name)["constrained_columns"],
+            sorted((key["constrained_columns"], key["referred_table"]) for key in inspector.get_foreign_keys(name)),
+        )
+        for name in inspector.get_table_names()
+    }
+
+
 @pytest.mark.parametrize("name", ["file/test.db", "folder", "text.db"])
 def test_store_that_cannot_be_opened_says_so(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("a file where a folder is needed")

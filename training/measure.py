@@ -14,8 +14,8 @@ import torch
 from core.anatomy import describe_network
 from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS
-from core.features import WINDOW_SAMPLES, build_front_end
-from core.runtime import open_session, run_session
+from core.features import WINDOW_SAMPLES
+from core.runtime import open_session
 
 NUM_CORES = 2
 NUM_REPEATS = 3
@@ -50,7 +50,7 @@ def measure_costs(detectors: Sequence[Detector]) -> tuple[DetectorCost, ...]:
     costs = []
     for detector, measured in zip(detectors, times, strict=True):
         with torch.inference_mode():
-            image = build_front_end(detector.manifest.features)(noise[:1])
+            image = detector.build_front_end()(noise[:1])
         anatomy = describe_network(detector.load_model(), image)
         rate = _NUM_BATCHES * BATCH_WINDOWS / median(measured)
         costs.append(
@@ -60,11 +60,11 @@ def measure_costs(detectors: Sequence[Detector]) -> tuple[DetectorCost, ...]:
 
 
 def _runner(detector: Detector, windows: torch.Tensor):
-    front_end, session = build_front_end(detector.manifest.features), open_session(detector)
+    front_end, session = detector.build_front_end(), open_session(detector)
 
     def run(_: int) -> None:
         with torch.inference_mode():
-            run_session(session, front_end(windows))
+            session(front_end(windows))
 
     return run
 

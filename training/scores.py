@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from core.errors import CoreError
+from core.score_files import read_score_file
 
-_LABELS = ("bona fide", "spoof")
 _REQUIRED = ("utterance", "attack", "label", "speaker", "source", "spoof_score")
 # Files from before these two columns were written are read without them.
 _OPTIONAL = ("family", "known_system")
@@ -72,37 +72,14 @@ def read_scores(path: Path) -> SystemScores:
     Raises:
         CoreError: unreadable, a column is missing, a label is unknown, an utterance occurs twice, or a score is no number.
     """
-    try:
-        # Text as it stands: an attack may be called "nan" or "NA".
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise CoreError(f"The score file {path} could not be read: {error}.") from None
-    missing = [column for column in _REQUIRED if column not in table]
+    table = read_score_file(path)
+    missing = [column for column in _REQUIRED if column not in table.columns]
     if missing:
         raise CoreError(f"{path} lacks the columns {', '.join(missing)}; a score file has {', '.join(_REQUIRED + _OPTIONAL)}.")
-    unknown = set(table["label"]) - set(_LABELS)
-    if unknown:
-        raise CoreError(f"{path} holds the label {sorted(unknown)[0]!r}; expected bona fide or spoof.")
-    if table["utterance"].duplicated().any():
-        raise CoreError(f"{path}: {table['utterance'][table['utterance'].duplicated()].iloc[0]} occurs twice.")
-    scores = pd.to_numeric(table["spoof_score"], errors="coerce").to_numpy(dtype=np.float64)
-    if not np.isfinite(scores).all():
-        first = int(np.argmin(np.isfinite(scores)))
-        raise CoreError(f"{path}, line {first + 2}: the spoof score is {table['spoof_score'][first]!r}; expected a finite number.")
+    if not np.isfinite(table.scores).all():
+        line = table.line_numbers[np.argmin(np.isfinite(table.scores))]
+        raise CoreError(f"{path}, line {line}: the spoof score is not a finite number.")
     name, _, split = path.name.removesuffix(".csv").rpartition(".")
-    return SystemScores(name=name or split, split=split if name else "test", index=_as_index(table), scores=scores)
-
-
-def _as_index(table: pd.DataFrame) -> pd.DataFrame:
-    known = table["known_system"] if "known_system" in table else pd.Series("", index=table.index)
-    return pd.DataFrame(
-        {
-            "utterance": table["utterance"],
-            "label": table["label"],
-            "attack": table["attack"].where(table["label"] == "spoof"),
-            "speaker": table["speaker"],
-            "group": table["source"],
-            "family": table["family"].where(table["family"] != "") if "family" in table else None,
-            "known_system": known.map({"True": True, "False": False}).astype("boolean"),
-        }
-    )
+    trials = table.trial_set(name).table.rename(columns={"source": "group"})
+    index = trials[["utterance", "label", "attack", "speaker", "group", "family", "known_system"]]
+    return SystemScores(name=name or split, split=split if name else "test", index=index, scores=table.scores)

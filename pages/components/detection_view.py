@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.checkpoints import Detector
+from core.checkpoints import Detector, DetectorManifest
 from core.errors import AudioRefusal
 from core.figures import recording_figure
 from core.preview import MAX_PLAYED_S
@@ -71,29 +71,50 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
     st.audio(sound, format="audio/wav")
     if preview.duration_s > MAX_PLAYED_S:
         st.caption(f"The player holds the first {MAX_PLAYED_S / 60:.0f} minutes.")
-    figure = recording_figure(preview, detection.segments, detector.manifest.thresholds)
+    manifest = detector.manifest
+    figure = recording_figure(preview, detection.segments, manifest.thresholds, score_words=manifest.score_words)
     st.plotly_chart(figure, key=f"{key}-figure", alt="Waveform, spectrogram and segment scores on one time axis")
 
 
 def _show_numbers(detection: Detection, detector: Detector) -> None:
-    thresholds, prior = detector.manifest.thresholds, detector.manifest.calibration.prior_spoof
+    manifest = detector.manifest
     row = st.container(horizontal=True, gap="medium")  # wraps where the window is narrow
-    row.metric(
-        "Spoof score (nats)",
-        f"{detection.spoof_score:+.2f}",
-        help="Calibrated log-likelihood ratio: the natural logarithm of how much likelier this recording is among spoofs than "
-        f"among bona fide speech. Spoof from {thresholds.upper:+.2f}, bona fide below {thresholds.lower:+.2f}.",
-        width="content",
-    )
-    row.metric(
-        "Probability of spoof",
-        probability_words(detection.probability),
-        help=f"If {prior:.0%} of recordings like this were spoofs to begin with. With fewer spoofs around, it is lower.",
-        width="content",
-    )
+    row.metric(manifest.score_words, f"{detection.spoof_score:+.2f}", help=_score_help(manifest), width="content")
+    if manifest.calibration and detection.probability is not None:
+        row.metric(
+            "Probability of spoof",
+            probability_words(detection.probability),
+            help=f"If {manifest.calibration.prior_spoof:.0%} of recordings like this were spoofs to begin with. With fewer "
+            "spoofs around, it is lower.",
+            width="content",
+        )
     row.metric("Judged", f"{detection.duration_s:.1f} s", width="content")
-    windows = "Windows of 4 s, every 2 s; a shorter recording is repeated to fill one."
+    length_s = manifest.window_s
+    windows = f"Windows of {length_s:.4g} s, every {length_s / 2:.4g} s; a shorter recording is repeated to fill one."
     row.metric("Segments", str(len(detection.segments)), help=windows, width="content")
+
+
+def _score_help(manifest: DetectorManifest) -> str:
+    words = "As the network gives it, turned so that higher is likelier spoof; it ranks recordings and has no scale."
+    if manifest.calibration:
+        words = (
+            "Calibrated log-likelihood ratio: the natural logarithm of how much likelier this recording is among spoofs than "
+            "among bona fide speech."
+        )
+    if (thresholds := manifest.thresholds) is None:
+        return f"{words} No thresholds are known, so that every verdict is inconclusive."
+    return f"{words} Spoof from {thresholds.upper:+.2f}, bona fide below {thresholds.lower:+.2f}."
+
+
+def show_missing_calibration(detector: Detector) -> None:
+    """Says so where a detector's scores have no scale, or no verdict can follow from them."""
+    if detector.manifest.calibration is not None:
+        return
+    verdicts = "" if detector.manifest.thresholds else " It has no thresholds either, so that every verdict is inconclusive."
+    st.caption(
+        f":material/info: **{escaped(detector.name)}** was made elsewhere and is not calibrated: its scores rank recordings, "
+        f"but are no log-likelihood ratios, and no probability follows from them.{verdicts}"
+    )
 
 
 def _show_file(
@@ -121,10 +142,17 @@ def show_figures(detector: Detector) -> None:
         for figure in detector.manifest.figures
         if figure.split == "test"
     ]
+    if rows:
+        _show_figure_table(rows)
+    else:
+        st.caption("No error rates were measured for it here. Audit recordings whose truth is known to see how well it does.")
+    with st.expander("The model card"):
+        st.markdown(detector.card or "This detector came without a card.")
+
+
+def _show_figure_table(rows: list[dict]) -> None:
     st.dataframe(rows, hide_index=True)
     st.caption(
         "EER (equal error rate): the share of wrong calls at the threshold where both kinds of error are equally frequent. "
         "Cllr: the cost of the scores in bits; 0 is perfect, 1 is what silence costs."
     )
-    with st.expander("The model card"):
-        st.markdown(detector.card or "This detector came without a card.")

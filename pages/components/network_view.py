@@ -37,7 +37,8 @@ def show_network(runs: tuple[Run, ...]) -> None:
 
 
 def _choose_source(runs: tuple[Run, ...]) -> Detector | Run | None:
-    sources: list[Detector | Run] = [*resources.detectors(), *runs]
+    detectors = sorted(resources.detectors(), key=lambda detector: detector.is_foreign)  # which cannot be looked into
+    sources: list[Detector | Run] = [*detectors, *runs]
     names = [f"{'Detector' if isinstance(source, Detector) else 'Run'}: {plain(source.name)}" for source in sources]
     if not sources:
         return None

@@ -7,12 +7,12 @@ from dataclasses import replace
 import streamlit as st
 
 from core.browse import SAMPLES_FOLDER, check_file
-from core.checkpoints import Detector
 from core.plan import ScanPlan, dry_run
 from core.records import ScanSettings
 from core.scan import start_audit
 from core.store import Store
 from pages.components import resources
+from pages.components.detector_picker import pick_detector
 from pages.components.folder_picker import pick_folder
 from pages.components.frame import telling_failures
 
@@ -20,7 +20,7 @@ from pages.components.frame import telling_failures
 def show_new_audit(store: Store) -> None:
     """The form; on start the page is redrawn with the audit."""
     folder = pick_folder(default=SAMPLES_FOLDER)
-    detector = _pick_detector()
+    detector = pick_detector(key="detector")
     settings = _pick_settings()
     row = st.container(horizontal=True)
     wants_look = row.button(
@@ -34,14 +34,6 @@ def show_new_audit(store: Store) -> None:
     if wants_look:
         with telling_failures(), st.spinner("Listing and probing ..."):
             _show_plan(dry_run(str(folder), _checked(settings), scorer=resources.scorer(detector)))
-
-
-def _pick_detector() -> Detector:
-    detectors = resources.detectors()
-    names = [detector.name for detector in detectors]
-    default = names.index(resources.default_detector().name) if resources.default_detector().name in names else 0
-    chosen = st.selectbox("Detector", range(len(names)), index=default, format_func=lambda i: names[i], key="detector")
-    return detectors[chosen]
 
 
 def _pick_settings() -> ScanSettings:

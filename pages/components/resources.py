@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -10,16 +11,33 @@ from core.activations import Activations, FeatureMaps, feature_maps, watch_activ
 from core.anatomy import FeatureBox
 from core.audio import sha256_of
 from core.checkpoints import SHIPPED_DETECTORS, Detector, detector_named, find_detectors
+from core.comparison import compare_systems
+from core.comparison_records import SystemComparison
+from core.curves import ReliabilityCurve, reliability
 from core.detect import Scorer
 from core.errors import AudioRefusal
+from core.evaluation import group_table as core_group_table
+from core.evaluation_reads import labels_version
+from core.evaluation_records import Grouping, GroupTable, Metric
+from core.evidence_audio import counterfactual_score, evidence_audio
+from core.excerpts import Excerpt, read_excerpt
+from core.explain import explain, explainable_layers
+from core.explanation_records import CounterfactualScore, EvidenceAudio, Explanation, Method, SaliencyTest, Target, TimeFrequencyBox
+from core.explanation_tests import check_explanation
+from core.labelled_audits import audit_of_key
 from core.networks import Network, RecordingImage, open_network, recording_image, version_of
+from core.operating_points import DetLine, det_line, scored_trials
 from core.preview import RecordingPreview, playable_wav, preview_recording
 from core.records import Audit, ScoredRecording
 from core.run_metrics import Metrics, read_metrics
 from core.runs import METRICS_FILE, Run
 from core.schema import default_url
+from core.score_files import ColumnMapping, ScoreTable, read_score_file
 from core.store import Store
+from core.system_records import System, TrialSetSummary
+from core.systems import list_trial_sets, load_systems, load_trial_set
 from core.triage import codecs, folders
+from core.trial_sets import TrialSet, parse_trial_set
 
 
 def store() -> Store:
@@ -174,3 +192,171 @@ def maps_of(source: Detector | Run, path: str, box: FeatureBox) -> FeatureMaps:
 def _maps(version: str, sha256: str, layer: int, _source: Detector | Run, _path: str, _box: FeatureBox) -> FeatureMaps:
     shown, _ = seen_by(_source, _path)
     return feature_maps(network(_source).model, shown.image, _box)
+
+
+# Evaluations ------------------------------------------------------------------------------------------------------
+
+
+def trial_sets() -> tuple[TrialSetSummary, ...]:
+    """The labelled sets and who scored them, as the store is now."""
+    return list_trial_sets(store())
+
+
+def systems(summary: TrialSetSummary, names: tuple[str, ...]) -> tuple[tuple[System, ...], str]:
+    """Systems of a set with their scores, read once; and a text that changes when they do.
+
+    Raises:
+        CoreError: one of them is gone.
+    """
+    chosen = tuple(system for name in names for system in summary.systems if system.name == name)
+    version = labels_version(store()) if audit_of_key(summary.key) or any(system.origin == "audit" for system in chosen) else ""
+    fingerprint = repr((store().url, summary.key, summary.num_bona_fide, summary.num_spoof, chosen, version))
+    return _systems(fingerprint, summary.key, names, store()), fingerprint
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the scores ...")
+def _systems(fingerprint: str, key: str, names: tuple[str, ...], _store: Store) -> tuple[System, ...]:
+    return load_systems(_store, key, names)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring ...")
+def group_table(
+    fingerprint: str,
+    _systems: tuple[System, ...],
+    *,
+    metric: Metric,
+    grouping: Grouping,
+    thresholds: Mapping[str, float] | None,
+) -> GroupTable:
+    """The table of groups by systems with its intervals."""
+    return core_group_table(_systems, metric=metric, grouping=grouping, thresholds=thresholds)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def curve(fingerprint: str, _system: System, *, name: str, threshold: float) -> DetLine:
+    """A system's DET curve with its marks."""
+    return det_line(_system, threshold)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def reliability_of(fingerprint: str, _system: System, *, name: str) -> ReliabilityCurve:
+    """Whether a system's scores are the log-likelihood ratios that they are taken for."""
+    return reliability(*scored_trials(_system))
+
+
+@st.cache_resource(max_entries=16, show_spinner="Comparing ...")
+def comparison(
+    fingerprint: str, _systems: tuple[System, ...], *, grouping: Grouping, thresholds: Mapping[str, float]
+) -> SystemComparison:
+    """The first system against the second, with intervals."""
+    return compare_systems(*_systems, grouping=grouping, thresholds=thresholds)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the file ...")
+def score_table(sha256: str, name: str, columns: ColumnMapping | None, _data: bytes) -> ScoreTable:
+    """A score file that was dropped, by content.
+
+    Raises:
+        ScoreFileError: it is none, with the line.
+    """
+    return read_score_file(_data, name=name, columns=columns)
+
+
+def stored_set(summary: TrialSetSummary) -> TrialSet:
+    """The trials of an imported or shipped set, which never change under their key."""
+    return _stored_set(store().url, summary.key, store())
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _stored_set(url: str, key: str, _store: Store) -> TrialSet:
+    return load_trial_set(_store, key)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the protocol ...")
+def trial_set(sha256: str, name: str, _data: bytes) -> TrialSet:
+    """A protocol that was dropped, by content.
+
+    Raises:
+        ProtocolError: it is none, with the line.
+    """
+    return parse_trial_set(_data, file_name=name)
+
+
+# Saliency ---------------------------------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=8, show_spinner="Drawing the recording ...")
+def excerpt(_path: str, sha256: str, channel: str, start_s: float) -> Excerpt:
+    """A part of a recording with what is drawn of it, by content.
+
+    Raises:
+        AudioRefusal: it cannot be decoded.
+    """
+    return read_excerpt(_path, channel=channel, start_s=start_s)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Opening the network ...")
+def layers_of(detector_hash: str, _detector: Detector) -> tuple[str, ...]:
+    """The layers that Grad-CAM can explain, the deepest last."""
+    return explainable_layers(_detector)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Looking for the evidence and testing the map ...")
+def tested_map(
+    sha256: str,
+    channel: str,
+    start_s: float,
+    detector_hash: str,
+    method: Method,
+    layer: str | None,
+    target: Target,
+    _excerpt: Excerpt,
+    _detector: Detector,
+) -> tuple[Explanation, SaliencyTest]:
+    """A map of an excerpt and its test.
+
+    Raises:
+        CoreError: the detector cannot be explained so, or there is too little sound.
+    """
+    explanation = explain(_detector, _excerpt.samples, method=method, layer=layer, target=target)
+    return explanation, check_explanation(_detector, _excerpt.samples, explanation)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Listening without the evidence ...")
+def evidence_sounds(
+    sha256: str,
+    channel: str,
+    start_s: float,
+    detector_hash: str,
+    method: Method,
+    layer: str | None,
+    target: Target,
+    quantile: float,
+    _excerpt: Excerpt,
+    _detector: Detector,
+    _explanation: Explanation,
+) -> EvidenceAudio:
+    """The marked part of an excerpt and the rest, with their scores.
+
+    Raises:
+        CoreError: there is too little sound.
+    """
+    return evidence_audio(_detector, _excerpt.samples, _explanation, quantile=quantile)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Listening without the box ...")
+def without_box(
+    sha256: str,
+    channel: str,
+    start_s: float,
+    detector_hash: str,
+    box: TimeFrequencyBox,
+    _excerpt: Excerpt,
+    _detector: Detector,
+) -> CounterfactualScore:
+    """The score of an excerpt without a box of time and frequency.
+
+    Raises:
+        CoreError: nothing lies in the box, or there is too little sound.
+    """
+    return counterfactual_score(_detector, _excerpt.samples, box)

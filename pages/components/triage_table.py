@@ -21,7 +21,7 @@ _COLOURS = {f"{_SYMBOLS[verdict]} {verdict}": f"color: {colour}" for verdict, co
 _ORDERS = {"Highest score first": "risk", "Lowest score first": "safe", "Path": "path", "Longest first": "duration"}
 
 
-def choose_filter(store: Store, audit: Audit) -> TriageFilter:
+def choose_filter(store: Store, audit: Audit, *, is_calibrated: bool = True) -> TriageFilter:
     """Widgets for what the table shows."""
     audit_id, (all_folders, all_codecs) = audit.id, resources.folders_and_codecs(store, audit)
     verdicts = st.pills("Verdict", [str(verdict) for verdict in Verdict], selection_mode="multi", key=f"verdicts-{audit_id}")
@@ -31,10 +31,11 @@ def choose_filter(store: Store, audit: Audit) -> TriageFilter:
     order = fourth.selectbox("Order", list(_ORDERS), key=f"order-{audit_id}")
     with st.expander("More filters"):
         left, middle, right = st.columns(3)
+        unit = " (nats)" if is_calibrated else ""
         folder = left.selectbox("Folder", all_folders, index=None, key=f"folder-{audit_id}", placeholder="All folders")
         formats = middle.multiselect("Format", all_codecs, key=f"formats-{audit_id}", placeholder="All formats")
-        low = right.number_input("Score at least (nats)", value=None, key=f"low-{audit_id}", step=0.5)
-        high = right.number_input("Score at most (nats)", value=None, key=f"high-{audit_id}", step=0.5)
+        low = right.number_input(f"Score at least{unit}", value=None, key=f"low-{audit_id}", step=0.5)
+        high = right.number_input(f"Score at most{unit}", value=None, key=f"high-{audit_id}", step=0.5)
     return TriageFilter(
         verdicts=tuple(verdicts),
         text=text,
@@ -47,7 +48,9 @@ def choose_filter(store: Store, audit: Audit) -> TriageFilter:
     )
 
 
-def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple[TriageRow, ...], int]:
+def show_table(
+    store: Store, audit_id: int, chosen: TriageFilter, *, is_calibrated: bool = True
+) -> tuple[tuple[TriageRow, ...], int]:
     """One page of the table.
 
     Returns:
@@ -62,16 +65,17 @@ def show_table(store: Store, audit_id: int, chosen: TriageFilter) -> tuple[tuple
     if not page.rows:
         st.info("This is past the last page." if page.num_rows else "No file matches. Loosen the filters.")
         return (), page.num_rows
+    score_help = "Calibrated log-likelihood ratio; higher is likelier spoof."
+    if not is_calibrated:
+        score_help = "As the network gives it, turned so that higher is likelier spoof; it has no scale."
     event = st.dataframe(
-        _frame(page.rows),
+        _frame(page.rows, is_calibrated),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
         key=key,
         column_config={
-            "Score (nats)": st.column_config.NumberColumn(
-                format="%+.2f", help="Calibrated log-likelihood ratio; higher is likelier spoof."
-            ),
+            _score_title(is_calibrated): st.column_config.NumberColumn(format="%+.2f", help=score_help),
             "Probability": st.column_config.ProgressColumn(
                 min_value=0, max_value=100, format="%.0f %%", help="Of spoof, at equal prior; shown within 1 to 99 %."
             ),
@@ -101,11 +105,15 @@ def _held_page(store: Store, audit_id: int, chosen: TriageFilter, *, offset: int
     return page, key
 
 
-def _frame(rows: tuple[TriageRow, ...]) -> pd.io.formats.style.Styler:
+def _score_title(is_calibrated: bool) -> str:
+    return "Score (nats)" if is_calibrated else "Score"
+
+
+def _frame(rows: tuple[TriageRow, ...], is_calibrated: bool) -> pd.io.formats.style.Styler:
     table = [
         {
             "Verdict": f"{_SYMBOLS[row.verdict]} {row.verdict}" if row.verdict else "pending",
-            "Score (nats)": row.spoof_score,
+            _score_title(is_calibrated): row.spoof_score,
             "Probability": None if row.probability is None else min(99.0, max(1.0, 100 * row.probability)),
             "Path": plain(row.path),
             "Length (s)": row.duration_s,

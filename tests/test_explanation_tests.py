@@ -1,0 +1,160 @@
+"""core.explanation_tests: curves against numbers got by sorting, and badges that fail when they must."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from planted_detectors import PlantedDetectors, planted, recording_with_tone
+from scipy.stats import spearmanr
+from test_explain import foreign_detector
+
+from core.attributions import randomised
+from core.checkpoints import Detector, save_detector
+from core.detector_views import view_of
+from core.explain import explain
+from core.explanation_records import METHODS, Explanation, ExplanationError
+from core.explanation_tests import NUM_RANDOM, SHARES, agreement, check_explanation
+from core.models import build_model
+
+__all__ = ["planted"]
+
+
+def blob(explanation: Explanation, *, seed: int) -> Explanation:
+    """The same record with a smooth map that knows nothing."""
+    rng = np.random.default_rng(seed)
+    rows, frames = (np.arange(size) for size in explanation.saliency.shape)
+    row, frame = rng.uniform(0, len(rows)), rng.uniform(0, len(frames))
+    saliency = np.exp(-(((rows - row)[:, None] / 25) ** 2) - ((frames - frame) / 25) ** 2)
+    return replace(explanation, saliency=saliency.astype(np.float32))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_of_the_evidence_holds(planted: PlantedDetectors, method: str) -> None:
+    detector, samples = planted("find_tone"), recording_with_tone()
+    test = check_explanation(detector, samples, explain(detector, samples, method=method))
+    assert test.beats_random
+    assert test.passes
+    assert test.area_over_random > 0
+    assert test.area_over_energy > 0
+    assert test.num_random == NUM_RANDOM
+    assert abs(test.randomised_correlation) < 0.5
+    assert f"{NUM_RANDOM} maps" in test.words
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_detector_that_ignores_its_input_does_not_beat_random(planted: PlantedDetectors, method: str) -> None:
+    detector, samples = planted("hear_nothing"), recording_with_tone()
+    nothing = explain(detector, samples, method=method)
+    assert nothing.is_empty
+    for shown in (nothing, blob(nothing, seed=0)):
+        test = check_explanation(detector, samples, shown)
+        assert not test.beats_random
+        assert not test.passes
+        assert test.insertion_auc == pytest.approx(0.5)
+        assert "does not beat random" in test.words
+
+
+def test_maps_that_know_nothing_seldom_beat_random(planted: PlantedDetectors) -> None:
+    detector, samples = planted("find_tone"), recording_with_tone()
+    found = explain(detector, samples)
+    passed = [check_explanation(detector, samples, blob(found, seed=seed)).beats_random for seed in range(6)]
+    assert sum(passed) <= 1
+
+
+def test_the_map_of_random_weights_does_not_hold(planted: PlantedDetectors) -> None:
+    """Weights drawn at random, as by a mistake in loading: its map is no evidence about the detector."""
+    detector, samples = planted("find_tone"), recording_with_tone()
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        other = randomised(view_of(detector).model, generator, lambda: build_model("find_tone"))
+        manifest = replace(detector.manifest, name=f"random-{seed}")
+        mistaken = explain(save_detector(planted.folder / manifest.name, other, manifest), samples, target="spoof")
+        test = check_explanation(detector, samples, replace(mistaken, detector_hash=detector.hash))
+        assert not test.passes
+
+
+def test_a_map_that_weights_do_not_change_does_not_hold(planted: PlantedDetectors) -> None:
+    detector, samples = planted("unlearnt"), recording_with_tone()
+    test = check_explanation(detector, samples, explain(detector, samples))
+    assert test.beats_random
+    assert test.randomised_correlation == pytest.approx(1.0)
+    assert not test.passes
+    assert "random ones" in test.words
+
+
+def test_curves_by_sorting(planted: PlantedDetectors) -> None:
+    """The score is the image's mean: hiding the loudest cells first leaves the mean of the others, revealing them theirs."""
+    detector, samples = planted("take_mean"), recording_with_tone()
+    found = explain(detector, samples, method="occlusion")
+    test = check_explanation(detector, samples, found)
+    image = view_of(detector).shown(torch.from_numpy(samples)[None])[0, 0].double().numpy()
+
+    def areas(order: np.ndarray) -> tuple[float, float]:
+        ranked = image.ravel()[np.argsort(-order.ravel(), kind="stable")]
+        sums = np.concatenate([[0.0], np.cumsum(ranked)]) / image.size
+        hidden = [int(np.ceil(share * image.size)) for share in SHARES]
+        revealed = np.array([sums[num] for num in hidden])
+        return np.trapezoid(sums[-1] - revealed, SHARES), np.trapezoid(revealed, SHARES)
+
+    deletion, insertion = areas(image)
+    assert (test.energy_deletion_auc, test.energy_insertion_auc) == pytest.approx((deletion, insertion), abs=1e-4)
+    assert test.insertion_auc < insertion  # nothing can be better than the sorted image
+    assert test.deletion_auc > deletion
+
+
+def test_shares_by_hand(planted: PlantedDetectors) -> None:
+    detector, samples = planted("find_tone"), recording_with_tone()
+    found = explain(detector, samples)
+    saliency = np.zeros_like(found.saliency)
+    frame_at = lambda time_s: int(np.argmin(abs(found.time_s - time_s)))  # noqa: E731
+    saliency[4, frame_at(1.4)] = 1.0  # 125 Hz in the tone
+    saliency[160, frame_at(0.5)] = 0.5  # 5 kHz in a pause
+    saliency[64, frame_at(2.5)] = 0.5  # 2 kHz in a pause
+    test = check_explanation(detector, samples, replace(found, saliency=saliency))
+    assert test.share_below_300_hz == pytest.approx(0.5)
+    assert test.share_above_4_khz == pytest.approx(0.25)
+    assert test.share_non_speech == pytest.approx(0.5)
+    assert test.share_of_time_non_speech == pytest.approx(0.7, abs=0.02)  # 0.8 s of tone and 0.4 s of noise in 4 s
+
+
+def test_a_long_recording_is_tested_where_the_map_says_most(planted: PlantedDetectors) -> None:
+    detector, samples = planted("find_tone"), recording_with_tone(15.0, start_s=6.5, end_s=7.3)
+    samples += 0.02 * np.random.default_rng(1).standard_normal(len(samples)).astype(np.float32)  # sound in every window
+    test = check_explanation(detector, samples, explain(detector, samples))
+    assert test.num_windows == 4
+    assert test.beats_random
+
+
+def test_a_detector_made_elsewhere_has_no_weights_to_draw(tmp_path) -> None:
+    detector: Detector = foreign_detector(tmp_path)
+    samples = recording_with_tone(1.0, start_s=0.2, end_s=0.5)
+    test = check_explanation(detector, samples, explain(detector, samples, method="occlusion"))
+    assert test.randomised_correlation is None
+    assert test.depends_on_weights
+
+
+def test_a_map_of_something_else_is_refused(planted: PlantedDetectors) -> None:
+    detector, samples = planted("find_tone"), recording_with_tone()
+    found = explain(detector, samples)
+    with pytest.raises(ExplanationError, match="explains the detector"):
+        check_explanation(planted("take_mean"), samples, found)
+    with pytest.raises(ExplanationError, match="not of 3 s"):
+        check_explanation(detector, samples[:48_000], found)
+
+
+def test_agreement_is_spearmans(planted: PlantedDetectors) -> None:
+    detector, samples = planted("find_tone"), recording_with_tone()
+    first, second = (explain(detector, samples, method=method) for method in ("grad_cam", "occlusion"))
+    expected = spearmanr(first.saliency.ravel(), second.saliency.ravel()).statistic
+    assert agreement(first, second) == pytest.approx(expected, abs=1e-6)
+    assert agreement(first, first) == pytest.approx(1.0)
+    assert agreement(first, replace(first, saliency=np.zeros_like(first.saliency))) == 0
+    coarse = replace(first, saliency=first.saliency[::2, ::2], time_s=first.time_s[::2], rows=first.rows[::2])
+    assert agreement(coarse, first) == pytest.approx(1.0, abs=1e-3)
+    with pytest.raises(ExplanationError, match="rows differ"):
+        agreement(first, replace(second, row_label="Coefficient"))
+    with pytest.raises(ExplanationError, match="of one recording"):
+        agreement(first, replace(second, duration_s=3.0))
