@@ -14,7 +14,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from torch import nn
 
-from core.detector_views import BATCH, DetectorView, members_of, target_values
+from core.detector_views import BATCH, CHUNK, DetectorView, members_of, target_values
 from core.explanation_records import Method, Target
 
 INTEGRATION_STEPS = 32
@@ -100,23 +100,20 @@ def _integrated_gradients(value: Callable[[torch.Tensor], torch.Tensor], image: 
 
 def _occlusion(view: DetectorView, one: torch.Tensor, *, target: Target, model: nn.Module | None) -> np.ndarray:
     """How far the target falls when a patch is hidden, averaged over the patches that cover a cell (Zeiler and Fergus 2014)."""
-    patches = _patches(*one.shape[-2:])
+    rows, columns = (_spans(size, num) for size, num in zip(one.shape[-2:], PATCHES_PER_SIDE, strict=True))
+    patches = [(row, column) for row in rows for column in columns]
     before = view.values(one[None], target=target, model=model)
-    falls = []
-    for part in patches.split(BATCH):
-        falls.append(before - view.values(one * ~part.unsqueeze(1), target=target, model=model))
-    weights = patches.flatten(1).double()
-    mean = (torch.cat(falls).double() @ weights) / weights.sum(dim=0)
-    return mean.clamp_min(0).reshape(one.shape[-2:]).numpy()
-
-
-def _patches(num_rows: int, num_columns: int) -> torch.Tensor:
-    """Which cells each patch hides, `[patch, row, column]` bool; together they cover all."""
-    rows, columns = (_spans(size, num) for size, num in zip((num_rows, num_columns), PATCHES_PER_SIDE, strict=True))
-    patches = torch.zeros(len(rows) * len(columns), num_rows, num_columns, dtype=torch.bool)
-    for i, (row, column) in enumerate((row, column) for row in rows for column in columns):
-        patches[i, row, column] = True
-    return patches
+    total, count = np.zeros(one.shape[-2:]), np.zeros(one.shape[-2:])
+    for start in range(0, len(patches), CHUNK):
+        part = patches[start : start + CHUNK]
+        hidden = one.repeat(len(part), 1, 1, 1)
+        for image, (row, column) in zip(hidden, part, strict=True):
+            image[:, row, column] = 0
+        falls = (before - view.values(hidden, target=target, model=model)).tolist()
+        for (row, column), fall in zip(part, falls, strict=True):
+            total[row, column] += fall
+            count[row, column] += 1
+    return np.maximum(total / count, 0)
 
 
 def _spans(size: int, num: int) -> list[slice]:

@@ -24,11 +24,14 @@ from core.runtime import RawScorer, open_session
 
 BATCH = 16
 """Images per call of the network; more measured slower on the CPU (`core.detect`)."""
+_NUM_CORES = len(os.sched_getaffinity(0))
+CHUNK = BATCH * _NUM_CORES
+"""Images to ask for at once: a batch for every core."""
 _MAX_OPEN = 3
 _open: OrderedDict[tuple[str, str], DetectorView] = OrderedDict()
 _open_lock = threading.Lock()
 # A thread per core, each with calls of one thread: threads within a call would wait for each other by spinning.
-_pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="explain")
+_pool = ThreadPoolExecutor(max_workers=_NUM_CORES, thread_name_prefix="explain")
 
 # Front ends whose values are levels: a large value is loud. The others' are signed, and their size counts.
 _LEVELS = ("log_spectrogram", "multi_resolution", "mel", "waveform")

@@ -60,11 +60,12 @@ def run_import(options: argparse.Namespace) -> int:
         CoreError: as `run_evaluate`, or the store refuses.
     """
     from core.store import Store
-    from core.systems import add_system
+    from core.systems import add_system, load_trial_set
 
     system = _system(options)
-    trials = system.trial_set
-    add_system(Store(options.db), trials, system.name, system.scores, is_flipped=system.is_flipped, note=system.note)
+    store = Store(options.db)
+    add_system(store, system.trial_set, system.name, system.scores, is_flipped=system.is_flipped, note=system.note)
+    trials = load_trial_set(store, system.trial_set.key)  # which may be known by another name
     notes = [*(["its sign was flipped"] if system.is_flipped else []), *([system.note] if system.note else [])]
     counts = f"{trials.num_bona_fide:,} bona fide, {trials.num_spoof:,} spoofed"
     print("; ".join([f"{system.name} is imported for {trials.name} ({counts}; set {trials.key})", *notes]))

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from core.attributions import randomised, window_maps
 from core.checkpoints import Detector
-from core.detector_views import BATCH, DetectorView, view_of
+from core.detector_views import CHUNK, DetectorView, view_of
 from core.explanation_records import Explanation, ExplanationError, SaliencyTest
 from core.models import build_model
 from core.quality import FRAME_SAMPLES, active_frames
@@ -104,11 +104,11 @@ def _areas(view: DetectorView, shown: torch.Tensor, maps: np.ndarray, explanatio
         orders = [saliency, energy, *(_moved(saliency, generator) for _ in range(NUM_RANDOM))]
         places = torch.stack([_place_of(order, generator) for order in orders])
         limits = torch.tensor(SHARES[1:-1]) * places[0].numel()
-        # `[order, share, row, column]` would be large: one batch of hidden images at a time.
+        # `[order, share, row, column]` would be large: some hidden images at a time.
         hidden = [(order, float(limit), is_deletion) for is_deletion in (True, False) for order in places for limit in limits]
         values = []
-        for start in range(0, len(hidden), BATCH):
-            masks = [(order < limit) == is_deletion for order, limit, is_deletion in hidden[start : start + BATCH]]
+        for start in range(0, len(hidden), CHUNK):
+            masks = [(order < limit) == is_deletion for order, limit, is_deletion in hidden[start : start + CHUNK]]
             values.append(view.values(one * ~torch.stack(masks).unsqueeze(1), target=explanation.target))
         whole, nothing = view.values(torch.stack([one, torch.zeros_like(one)]), target=explanation.target).tolist()
         inner = torch.cat(values).double().numpy().reshape(2, len(orders), len(limits))

@@ -11,8 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from core.draws import resampled_weights
 from core.metrics import equal_error_rate
-from core.resampling import bootstrap_eers, resampled_weights
+from core.resampling import bootstrap_eers
 
 NUM_BONA_FIDE, NUM_PER_ATTACK, NUM_ATTACKS, NUM_SPEAKERS = 7_355, 4_914, 13, 67
 """ASVspoof 2019 LA eval: 71,237 trials."""

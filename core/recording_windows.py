@@ -150,7 +150,9 @@ def cut(saliency: np.ndarray, time_s: np.ndarray, windows: RecordingWindows, win
 
 def between(position: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Values `[..., n]` read at positions `[m]` counted in their last axis, linearly; beyond the ends, the ends'."""
-    position = np.clip(position, 0, values.shape[-1] - 1)
+    # A position that rounding moved off a whole number would mix a neighbour into a 0, which ranks would feel.
+    whole = np.round(position)
+    position = np.clip(np.where(abs(position - whole) < 1e-6, whole, position), 0, values.shape[-1] - 1)
     low = np.minimum(position.astype(int), max(0, values.shape[-1] - 2))
     share = position - low
     return values[..., low] * (1 - share) + values[..., np.minimum(low + 1, values.shape[-1] - 1)] * share

@@ -13,20 +13,10 @@ from typing import Literal
 import numpy as np
 
 from core.attack_curves import AttackCurves, attack_curves
-from core.draws import drawn_counts, group_ids
-from core.draws import resampled_weights as resampled_weights
+from core.draws import drawn_counts, group_ids, resampled_weights
 from core.grouped_curves import grouped_curves
 from core.metrics import checked_trials
-
-# The figures are used together with what is below: one import serves both.
-from core.weighted_figures import FigureOfWeights
-from core.weighted_figures import WeightedFigure as WeightedFigure
-from core.weighted_figures import weighted_accuracy as weighted_accuracy
-from core.weighted_figures import weighted_area_under_curve as weighted_area_under_curve
-from core.weighted_figures import weighted_balanced_accuracy as weighted_balanced_accuracy
-from core.weighted_figures import weighted_cllr as weighted_cllr
-from core.weighted_figures import weighted_eer as weighted_eer
-from core.weighted_figures import weighted_min_tandem_cost as weighted_min_tandem_cost
+from core.weighted_figures import FigureOfWeights, WeightedFigure
 
 _BLOCK_SEARCHED = 2**20
 """Weights worked on at once where the work is bisection, whose steps cost as much for few resamples as for many."""

@@ -7,8 +7,8 @@ import pytest
 from published_scores import published_scores
 
 from core.attack_curves import POOLED, attack_curves
+from core.draws import resampled_weights
 from core.metrics import asvspoof_equal_error_rate
-from core.resampling import resampled_weights
 from core.weighted_figures import weighted_area_under_curve, weighted_eer
 
 

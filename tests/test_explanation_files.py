@@ -33,7 +33,8 @@ def test_what_is_written_reads_back(planted: PlantedDetectors, tmp_path: Path) -
     assert [path.name for path in paths] == ["call.grad_cam.png", "call.grad_cam.npz", "call.grad_cam.json"]
     read = load_explanation(paths[2])
     for name in Explanation.__dataclass_fields__:
-        np.testing.assert_equal(getattr(read, name), getattr(found, name), err_msg=name)
+        given, expected = getattr(read, name), getattr(found, name)
+        assert np.array_equal(given, expected) if isinstance(expected, np.ndarray) else repr(given) == repr(expected), name
     manifest = json.loads(paths[2].read_text())
     assert manifest["schema_version"] == 1
     assert manifest["test"]["passes"] is test.passes
@@ -55,8 +56,10 @@ def test_nothing_is_overwritten_or_left_behind(planted: PlantedDetectors, tmp_pa
     with pytest.raises(ExplanationError, match="without folders"):
         save_explanation(found, tmp_path, stem="../call")
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ExplanationError, match="cannot be written"):
+    with pytest.raises(ExplanationError, match="is there already"):
         save_explanation(found, tmp_path / "file", stem="call")
+    with pytest.raises(ExplanationError, match="cannot be written"):
+        save_explanation(found, tmp_path / "file" / "deeper", stem="call")
 
 
 def test_damaged_manifests_are_refused(planted: PlantedDetectors, tmp_path: Path) -> None:

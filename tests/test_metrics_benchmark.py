@@ -7,7 +7,7 @@ import pytest
 
 from core import metrics_benchmark
 from core.attack_curves import attack_curves
-from core.resampling import resampled_weights
+from core.draws import resampled_weights
 
 
 def test_report_on_few_trials() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from core import metrics
+from core.draws import resampled_weights
 from core.errors import CoreError
 from core.resampling import (
-    WeightedFigure,
     bootstrap_areas,
     bootstrap_eers,
     bootstrap_interval,
@@ -20,11 +20,8 @@ from core.resampling import (
     paired_difference,
     paired_eers,
     paired_mean_difference,
-    resampled_weights,
-    weighted_area_under_curve,
-    weighted_cllr,
-    weighted_eer,
 )
+from core.weighted_figures import WeightedFigure, weighted_area_under_curve, weighted_cllr, weighted_eer
 
 
 def gaussians(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import pytest
 from published_scores import published_scores
 
 from core import metrics, tandem
-from core.resampling import resampled_weights
+from core.draws import resampled_weights
 from core.weighted_figures import (
     WeightedFigure,
     running_sums,

@@ -17,11 +17,11 @@ from core.metrics import equal_error_rate
 from core.models import raw_scores
 from core.quality import has_sound
 from core.reports import figure_words
-from core.resampling import (
-    Interval,
+from core.resampling import Interval, bootstrap_interval, bootstrap_mean
+from core.segments import split_windows
+from core.tandem import AsvErrorRates
+from core.weighted_figures import (
     WeightedFigure,
-    bootstrap_interval,
-    bootstrap_mean,
     weighted_accuracy,
     weighted_area_under_curve,
     weighted_balanced_accuracy,
@@ -29,8 +29,6 @@ from core.resampling import (
     weighted_eer,
     weighted_min_tandem_cost,
 )
-from core.segments import split_windows
-from core.tandem import AsvErrorRates
 from training.data import LabelledSplit, to_float
 
 MIN_PER_GROUP = 5
