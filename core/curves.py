@@ -14,7 +14,7 @@ MAX_POINTS = 2_000
 """More points than a screen is wide show nothing more."""
 _LEAST_RATE = 1e-5
 """Normal deviates of rates nearer to 0 or 1 are not told apart: axes of DET plots end before."""
-_NORMAL_95 = 1.959963984540054
+NORMAL_95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 
 
@@ -139,7 +139,7 @@ def reliability(scores: np.ndarray, is_spoof: np.ndarray, *, prior_spoof: float 
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
     """Ends of Wilson's 95 % interval of a share of independent trials, `right` of `total`."""
-    share, z = right / total, _NORMAL_95**2 / total
+    share, z = right / total, NORMAL_95**2 / total
     middle, half = share + z / 2, float(np.sqrt(share * (1 - share) * z + z * z / 4))
     # At 0 and 1 the interval ends there exactly, which rounding must not hide.
     return min(share, (middle - half) / (1 + z)), max(share, (middle + half) / (1 + z))

@@ -27,8 +27,8 @@ TARGET_NAMES: dict[Target, str] = {
     "bona_fide": "bona fide",
 }
 """What a map is evidence for, in words."""
-MAX_RANDOMISED_CORRELATION = 0.5
-"""A map that resembles the one of a network with random weights more than this says little about what was learnt."""
+MAX_RANDOMISED_CORRELATION = 0.7
+"""A map that is more like those of networks with random weights than this (half of its variance in rank) shows the recording."""
 
 
 class ExplanationError(CoreError):

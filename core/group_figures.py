@@ -9,13 +9,12 @@ import numpy as np
 from scipy.special import expit, logit
 
 from core.attack_curves import POOLED
+from core.curves import NORMAL_95, wilson_interval
 from core.drawn_eers import drawn_eers
 from core.groupings import Group
 from core.metrics import asvspoof_equal_error_rate
 from core.resampling import Interval, bootstrap_areas, bootstrap_eers
 
-Z_95 = 1.959963984540054
-"""Two-sided 95 % of the normal distribution."""
 _MIN_SPEAKERS = 2
 """Fewer do not vary: the interval is then of single trials."""
 
@@ -63,7 +62,7 @@ def share_intervals(
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     """
     counts = [(np.count_nonzero(is_right[of_group]), len(of_group)) for of_group in rows]
-    intervals = [wilson(right, total) for right, total in counts]
+    intervals = [_share(right, total) for right, total in counts]
     if trials.speakers is None:
         return intervals
     num_speakers = int(trials.speakers.max()) + 1
@@ -86,15 +85,6 @@ def speaker_draws(num_speakers: int, num_resamples: int, *, seed: int = 0) -> np
     """How often each speaker is drawn in each resample, `[resample, speaker]` float64."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(num_speakers, np.full(num_speakers, 1 / num_speakers), size=num_resamples).astype(np.float64)
-
-
-def wilson(right: int, total: int) -> Interval:
-    """A share of independent trials with Wilson's interval."""
-    share = right / total
-    middle = (share + Z_95**2 / (2 * total)) / (1 + Z_95**2 / total)
-    half = Z_95 / (1 + Z_95**2 / total) * np.sqrt(share * (1 - share) / total + Z_95**2 / (4 * total**2))
-    # At 0 and 1 the interval ends there exactly, which rounding must not hide.
-    return Interval(value=share, low=float(min(share, middle - half)), high=float(max(share, middle + half)))
 
 
 def eer_intervals(trials: ScoredTrials, groups: Sequence[Group], *, as_asvspoof: bool, num_resamples: int) -> list[Interval | None]:
@@ -176,7 +166,7 @@ def delong(spoof: np.ndarray, bona_fide: np.ndarray) -> Interval:
     if area in (0.0, 1.0):
         return Interval(value=area, low=area, high=area)
     variance = sum(float(np.var(shares, ddof=1)) / len(shares) for shares in (of_spoof, of_bona_fide) if len(shares) > 1)
-    half = Z_95 * np.sqrt(variance) / (area * (1 - area))
+    half = NORMAL_95 * np.sqrt(variance) / (area * (1 - area))
     low, high = expit(logit(area) + np.array([-half, half]))
     return Interval(value=area, low=float(low), high=float(high))
 
@@ -206,3 +196,9 @@ def _speakers_of(trials: ScoredTrials, rows: np.ndarray) -> np.ndarray | None:
     speakers, is_spoof = trials.speakers[rows], trials.is_spoof[rows]
     enough = all(len(np.unique(of_class)) >= _MIN_SPEAKERS for of_class in (speakers[is_spoof], speakers[~is_spoof]))
     return speakers if enough else None
+
+
+def _share(right: int, total: int) -> Interval:
+    """A share of independent trials with Wilson's interval."""
+    low, high = wilson_interval(right, total)
+    return Interval(value=right / total, low=low, high=high)

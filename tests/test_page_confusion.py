@@ -37,6 +37,15 @@ def _run(page: AppTest) -> AppTest:
     return page
 
 
+def _open(page: AppTest, store):
+    """Opens the page on systems 0 and 1 of the small set."""
+    trial_set = fill(store)
+    page.query_params["set"] = trial_set.key
+    page.query_params["system"] = ["system 0", "system 1"]
+    _run(page)
+    return trial_set
+
+
 def _figures(page: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
 
@@ -52,8 +61,7 @@ def test_empty_state_teaches(page: AppTest, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_matrices_stand_beside_the_detector_that_always_says_spoof(page: AppTest, store) -> None:
-    trial_set = fill(store)
-    _run(page)
+    trial_set = _open(page, store)
     systems = load_systems(store, trial_set.key, ["system 0", "system 1"])
     thresholds = thresholds_at(systems, OperatingPoint(kind="eer"))
     figures = _figures(page)
@@ -90,9 +98,8 @@ def test_the_threshold_moves_the_matrices(page: AppTest, store) -> None:
     ],
 )
 def test_what_lies_behind_the_matrices(page: AppTest, store, tab: str, num_figures: int, words: str) -> None:
-    trial_set = fill(store)
     page.session_state["confusion-tab"] = tab
-    _run(page)
+    trial_set = _open(page, store)
     figures = _figures(page)
     assert len(figures) == num_figures
     assert words in _words(page)
