@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 
 from core.errors import CoreError, InvertedScoresError
@@ -13,6 +14,10 @@ from core.system_records import System
 from core.trial_sets import read_trial_set
 
 _MAPPED = ("utterance", "score", "label", "attack")
+
+
+_SHARES = ("eer", "accuracy", "balanced_accuracy", "miss", "false_alarm", "precision", "recall", "f1")
+"""Keys of figures that are printed in per cent."""
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,10 +135,12 @@ def _report(summary: EvaluationSummary, system: System) -> str:
     lines += [_line(figure) for figure in summary.figures]
     if summary.eer_by_attack:
         lines += ["", "EER of each attack against all bona fide speech"]
-        lines += [_line(figure) for figure in summary.eer_by_attack]
+        lines += [_line(dataclasses.replace(figure, key="eer")) for figure in summary.eer_by_attack]
     return "\n".join([*lines, "", summary.interval_method, *(f"note: {warning}" for warning in summary.warnings)])
 
 
 def _line(figure: Figure) -> str:
-    interval = "" if figure.low is None else f"  ({figure.low:.5f} to {figure.high:.5f})"
-    return f"  {figure.title:<44} {figure.value:.5f}{interval}"
+    """Shares in per cent, other figures as they are."""
+    scale, unit = (100, " %") if figure.key.startswith(_SHARES) else (1, "")
+    interval = "" if figure.low is None else f"  ({scale * figure.low:.4f} to {scale * figure.high:.4f})"
+    return f"  {figure.title:<44} {scale * figure.value:8.4f}{unit:<2}{interval}".rstrip()

@@ -82,7 +82,7 @@ def group_heat_figure(table: GroupTable) -> go.Figure:
         figure.add_scatter(
             x=[j for _, j in shown],
             y=[i for i, _ in shown],
-            text=[text_of(cell_words(table.metric, _cell(table, place), line_break=" ") if has_value else "–") for place in shown],
+            text=[_in_two_lines(table, place) if has_value else "–" for place in shown],
             mode="text",
             textfont={"color": colours, "size": 11} if colours else {"size": 11},
             hovertext=[_hover(table, place) for place in shown],
@@ -92,7 +92,7 @@ def group_heat_figure(table: GroupTable) -> go.Figure:
     names = [wrapped(name) for name in table.systems]
     figure.update_xaxes(side="top", tickvals=list(range(len(names))), ticktext=names, showgrid=False, zeroline=False)
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", showgrid=False, zeroline=False)
-    return finished(figure, height=90 + 26 * len(rows), has_legend=False)
+    return finished(figure, height=90 + 36 * len(rows), has_legend=False)
 
 
 def group_interval_figure(table: GroupTable) -> go.Figure:
@@ -203,6 +203,12 @@ def _matrix_figure(
 
 def _cell(table: GroupTable, place: tuple[int, int]) -> Cell:
     return table.cells[place[0]][place[1]]
+
+
+def _in_two_lines(table: GroupTable, place: tuple[int, int]) -> str:
+    """The figure, and below it what is known of it: narrow columns hold it."""
+    figure, *others = cell_words(table.metric, _cell(table, place), line_break="\n").split("\n")
+    return "<br>".join(filter(None, (f"<b>{text_of(figure)}</b>", text_of(" ".join(others)))))
 
 
 def _hover(table: GroupTable, place: tuple[int, int]) -> str:

@@ -102,6 +102,8 @@ class SaliencyTest:
     """How many moved maps there were: a map that knows nothing beats them all about once in `num_random + 1`."""
     randomised_correlation: float | None
     """Rank correlation with the map of the same network with random weights; None where there are no weights to randomise."""
+    beats_random_weights: bool | None = None
+    """Whether insertion minus deletion is larger than for each of those maps; None where there are none."""
     share_non_speech: float
     """Share of the saliency in frames that are pauses."""
     share_of_time_non_speech: float
@@ -124,13 +126,14 @@ class SaliencyTest:
 
     @property
     def depends_on_weights(self) -> bool:
-        """Whether the map changes with the weights; taken for granted where they cannot be randomised."""
-        return self.randomised_correlation is None or self.randomised_correlation <= MAX_RANDOMISED_CORRELATION
+        """Whether the map is another and a better one than with random weights; taken for granted where there are none to draw."""
+        is_other = self.randomised_correlation is None or self.randomised_correlation <= MAX_RANDOMISED_CORRELATION
+        return is_other and self.beats_random_weights is not False
 
     @property
     def passes(self) -> bool:
         """Whether the map may be shown as evidence."""
-        return self.beats_random and self.depends_on_weights
+        return self.beats_random and self.depends_on_weights and self.area_over_energy > 0
 
     @property
     def words(self) -> str:
@@ -138,7 +141,13 @@ class SaliencyTest:
         if not self.beats_random:
             return "This map does not beat random: hiding what it marks changes the score no more than hiding places at random."
         if not self.depends_on_weights:
-            return "This map barely changes when the network's weights are replaced by random ones: it shows the recording, not it."
+            return (
+                "The same network with random weights gives a map that is as good or the same: this one shows the recording alone."
+            )
+        if self.area_over_energy <= 0:
+            return (
+                "Hiding the loudest cells changes the score as much as hiding what this map marks: it says no more than loudness."
+            )
         return f"Hiding what this map marks changes the score more than any of {self.num_random} maps moved at random."
 
 

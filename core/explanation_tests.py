@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from core.attributions import randomised, window_maps
 from core.checkpoints import Detector
 from core.detector_views import CHUNK, DetectorView, view_of
-from core.explanation_records import Explanation, ExplanationError, SaliencyTest
+from core.explanation_records import Explanation, ExplanationError, SaliencyTest, Target
 from core.models import build_model
 from core.quality import FRAME_SAMPLES, active_frames
 from core.recording_windows import between, cut, samples_from, windows_of
@@ -20,8 +20,8 @@ MAX_TESTED_WINDOWS = 4
 """Windows of a long recording that are tested: those with the most saliency, where the map says most."""
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Shares of the cells that are hidden: closer where the curves are steep."""
-NUM_RANDOM_NETWORKS = 3
-"""Their maps are compared on the window where the map says most."""
+NUM_RANDOM_NETWORKS = {"grad_cam": 9, "integrated_gradients": 3, "occlusion": 3}
+"""Networks with random weights, on the window where the map says most: few where each map takes seconds."""
 MIN_SHIFT = 1 / 8
 """A map moved at random is moved by at least this share of either axis: a map moved by a cell or two is the same map."""
 _MAX_RANKED = 200_000
@@ -52,11 +52,17 @@ def check_explanation(detector: Detector, samples: np.ndarray | torch.Tensor, ex
     maps = {i: cut(explanation.saliency, explanation.time_s, windows, i, view.axes) for i in windows.judged}
     tested = sorted(windows.judged, key=lambda i: -maps[i].sum())[:MAX_TESTED_WINDOWS]
     shown = view.shown(windows.samples[tested])
-    tested_maps = np.stack([maps[i] for i in tested])
-    deletion, insertion = _areas(view, shown, tested_maps, explanation)
-    gain = insertion - deletion
+    drawn = _maps_of_random_networks(view, shown[:1], explanation)
+    generator = np.random.default_rng(0)
+    areas = []
+    for number, (i, one) in enumerate(zip(tested, shown, strict=True)):
+        moved = [_moved(maps[i], generator) for _ in range(NUM_RANDOM)]
+        orders = [maps[i], view.energy(one[None])[0].numpy(), *moved, *(drawn if number == 0 else [])]
+        areas.append(_areas(view, one, [_places(order, generator) for order in orders], explanation.target))
+    deletion, insertion = np.mean([window[:, : 2 + NUM_RANDOM] for window in areas], axis=0)
+    gain, gain_of_first = insertion - deletion, areas[0][1] - areas[0][0]
     # Differences within the rounding of float32 are none.
-    margin = 1e-5 * max(1.0, float(np.abs(np.stack([deletion, insertion])).max()))
+    margin = 1e-5 * max(1.0, float(np.abs(areas[0]).max()))
     return SaliencyTest(
         deletion_auc=float(deletion[0]),
         insertion_auc=float(insertion[0]),
@@ -66,7 +72,8 @@ def check_explanation(detector: Detector, samples: np.ndarray | torch.Tensor, ex
         random_insertion_auc=float(insertion[2:].mean()),
         beats_random=not explanation.is_empty and bool(gain[0] > gain[2:].max() + margin),
         num_random=NUM_RANDOM,
-        randomised_correlation=_randomised_correlation(view, shown[:1], tested_maps[0], explanation),
+        randomised_correlation=_correlation_with(drawn, view, shown[:1], maps[tested[0]], explanation),
+        beats_random_weights=bool(gain_of_first[0] > gain_of_first[2 + NUM_RANDOM :].max() + margin) if drawn else None,
         num_windows=len(tested),
         **_shares(explanation, samples),
     )
@@ -96,30 +103,29 @@ def agreement(first: Explanation, second: Explanation) -> float:
     return _rank_correlation(first.saliency[common], other)
 
 
-def _areas(view: DetectorView, shown: torch.Tensor, maps: np.ndarray, explanation: Explanation) -> tuple[np.ndarray, np.ndarray]:
-    """Areas under the deletion and insertion curves `[order]`, averaged over windows; orders: map, energy, moved maps."""
-    generator = np.random.default_rng(0)
-    areas = []
-    for one, saliency in zip(shown, maps, strict=True):
-        energy = view.energy(one[None])[0].numpy()
-        orders = [saliency, energy, *(_moved(saliency, generator) for _ in range(NUM_RANDOM))]
-        places = torch.stack([_place_of(order, generator) for order in orders])
-        limits = torch.tensor(SHARES[1:-1]) * places[0].numel()
-        # `[order, share, row, column]` would be large: some hidden images at a time.
-        hidden = [(order, float(limit), is_deletion) for is_deletion in (True, False) for order in places for limit in limits]
-        values = []
-        for start in range(0, len(hidden), CHUNK):
-            masks = [(order < limit) == is_deletion for order, limit, is_deletion in hidden[start : start + CHUNK]]
-            values.append(view.values(one * ~torch.stack(masks).unsqueeze(1), target=explanation.target))
-        whole, nothing = view.values(torch.stack([one, torch.zeros_like(one)]), target=explanation.target).tolist()
-        inner = torch.cat(values).double().numpy().reshape(2, len(orders), len(limits))
-        ends = np.broadcast_to(np.array([[whole, nothing], [nothing, whole]])[:, :, None, None], (2, 2, len(orders), 1))
-        areas.append(np.trapezoid(np.concatenate([ends[:, 0], inner, ends[:, 1]], axis=-1), SHARES, axis=-1))
-    deletion, insertion = np.mean(areas, axis=0)
-    return deletion, insertion
+def _areas(view: DetectorView, one: torch.Tensor, orders: list[torch.Tensor], target: Target) -> np.ndarray:
+    """Areas under the deletion and the insertion curve of each order on one window, `[2, order]`.
+
+    Args:
+        one: `[channel, row, column]`, as shown to the detector.
+        orders: each cell's place, `[row, column]`.
+        target: whose value the curves show.
+    """
+    limits = torch.tensor(SHARES[1:-1]) * orders[0].numel()
+    hidden = [(places, float(limit), is_deletion) for is_deletion in (True, False) for places in orders for limit in limits]
+    values = []
+    for start in range(0, len(hidden), CHUNK):  # `[order, share, row, column]` would be large
+        masks = [(places < limit) == is_deletion for places, limit, is_deletion in hidden[start : start + CHUNK]]
+        values.append(view.values(one * ~torch.stack(masks).unsqueeze(1), target=target))
+    whole, nothing = view.values(torch.stack([one, torch.zeros_like(one)]), target=target).tolist()
+    inner = torch.cat(values).double().numpy().reshape(2, len(orders), len(limits))
+    first, last = (
+        np.broadcast_to(np.array(ends)[:, None, None], (2, len(orders), 1)) for ends in ((whole, nothing), (nothing, whole))
+    )
+    return np.trapezoid(np.concatenate([first, inner, last], axis=-1), SHARES, axis=-1)
 
 
-def _place_of(values: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+def _places(values: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
     """Each cell's place when cells are sorted, the largest first; equal ones at random."""
     order = np.lexsort((generator.random(values.size), -values.ravel()))
     places = np.empty(values.size, dtype=np.int64)
@@ -133,28 +139,37 @@ def _moved(saliency: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.roll(saliency, shifts, axis=(0, 1))
 
 
-def _randomised_correlation(
-    view: DetectorView, shown: torch.Tensor, saliency: np.ndarray, explanation: Explanation
-) -> float | None:
-    """Mean rank correlation with the maps of one window that the same network gives with random weights."""
+def _maps_of_random_networks(view: DetectorView, shown: torch.Tensor, explanation: Explanation) -> list[np.ndarray]:
+    """Maps of one window by the same network with random weights; none where there are no weights."""
     if view.detector.is_foreign:
-        return None
+        return []
     manifest = view.detector.manifest
-    correlations = []
-    for seed in range(NUM_RANDOM_NETWORKS):
+    wanted, maps = NUM_RANDOM_NETWORKS[explanation.method], []
+    for seed in range(3 * wanted):
         generator = torch.Generator().manual_seed(seed)
         other = randomised(view.model, generator, lambda: build_model(manifest.model, num_members=manifest.num_members))
-        (made,) = window_maps(
-            view,
-            shown,
-            method=explanation.method,
-            layer=explanation.layer,
-            target=explanation.target,
-            model=other,
-            is_coarse=True,  # these run in PyTorch, and there are several
-        )
-        correlations.append(_rank_correlation(saliency, made))
-    return float(np.mean(correlations))
+        (made,) = window_maps(view, shown, **_options(explanation), model=other)
+        if made.any() or explanation.is_empty:  # one that finds nothing for the target is no rival
+            maps.append(made)
+        if len(maps) == wanted:
+            break
+    return maps
+
+
+def _correlation_with(
+    drawn: list[np.ndarray], view: DetectorView, shown: torch.Tensor, saliency: np.ndarray, explanation: Explanation
+) -> float | None:
+    """Mean rank correlation of a window's map with those of random networks."""
+    if not drawn:
+        return None
+    if explanation.method == "occlusion":  # theirs are coarse
+        (saliency,) = window_maps(view, shown, **_options(explanation))
+    return float(np.mean([_rank_correlation(saliency, other) for other in drawn]))
+
+
+def _options(explanation: Explanation) -> dict[str, object]:
+    """How the map was made; random networks run in PyTorch, so that coarse occlusion must do for them."""
+    return {"method": explanation.method, "layer": explanation.layer, "target": explanation.target, "is_coarse": True}
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -73,7 +73,7 @@ def test_figures_are_printed_as_text(scores: Path, capsys: pytest.CaptureFixture
     assert (status, err) == (0, "")
     assert out.startswith("mine on Trials of mine: 4 bona fide, 4 spoofed, 0 not scored\nIts sign was flipped.\n")
     assert "Area under the ROC curve" in out
-    assert "0.93750  (" in out
+    assert "0.9375    (" in out
     assert "EER of each attack against all bona fide speech\n  A07" in out
 
 

@@ -223,7 +223,7 @@ def test_the_heat_map_has_a_cell_for_each_group_and_system() -> None:
     assert list(heat.z[0]) == [None, None]
     assert heat.z[1][0] == pytest.approx(badness("eer", 0.001222))
     assert list(zip(words.y, words.x)) == [(i, j) for i in (1, 2, 3) for j in (0, 1)]
-    assert words.text[0] == "0.12 % (0.10 to 0.15) n 4,914"
+    assert words.text[0] == "<b>0.12 %</b><br>(0.10 to 0.15) n 4,914"
     assert len(missing.text) == 2
     assert "no spoofs" in missing.hovertext[0]
 

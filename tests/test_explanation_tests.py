@@ -11,11 +11,11 @@ from planted_detectors import PlantedDetectors, planted, recording_with_tone
 from scipy.stats import spearmanr
 from test_explain import foreign_detector
 
-from core.attributions import randomised
-from core.checkpoints import Detector, save_detector
+from core.attributions import randomised, window_maps
+from core.checkpoints import Detector
 from core.detector_views import view_of
 from core.explain import explain
-from core.explanation_records import METHODS, Explanation, ExplanationError
+from core.explanation_records import MAX_RANDOMISED_CORRELATION, METHODS, Explanation, ExplanationError
 from core.explanation_tests import NUM_RANDOM, SHARES, agreement, check_explanation
 from core.models import build_model
 
@@ -31,16 +31,24 @@ def blob(explanation: Explanation, *, seed: int) -> Explanation:
     return replace(explanation, saliency=saliency.astype(np.float32))
 
 
+def busy_recording() -> np.ndarray:
+    """The tone and bursts of noise: much that a network with random weights may answer to."""
+    samples, rng = recording_with_tone(), np.random.default_rng(5)
+    for start_s in (0.2, 0.5, 2.0, 2.3, 2.7, 3.1, 3.4):
+        samples[int(start_s * 16_000) :][:2_400] += 0.1 * rng.standard_normal(2_400).astype(np.float32)
+    return samples
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_of_the_evidence_holds(planted: PlantedDetectors, method: str) -> None:
-    detector, samples = planted("find_tone"), recording_with_tone()
+    detector, samples = planted("find_tone"), busy_recording()
     test = check_explanation(detector, samples, explain(detector, samples, method=method))
     assert test.beats_random
-    assert test.passes
+    assert test.passes, test
     assert test.area_over_random > 0
     assert test.area_over_energy > 0
     assert test.num_random == NUM_RANDOM
-    assert abs(test.randomised_correlation) < 0.5
+    assert abs(test.randomised_correlation) < MAX_RANDOMISED_CORRELATION
     assert f"{NUM_RANDOM} maps" in test.words
 
 
@@ -64,25 +72,33 @@ def test_maps_that_know_nothing_seldom_beat_random(planted: PlantedDetectors) ->
     assert sum(passed) <= 1
 
 
-def test_the_map_of_random_weights_does_not_hold(planted: PlantedDetectors) -> None:
-    """Weights drawn at random, as by a mistake in loading: its map is no evidence about the detector."""
-    detector, samples = planted("find_tone"), recording_with_tone()
-    for seed in range(3):
-        generator = torch.Generator().manual_seed(seed)
-        other = randomised(view_of(detector).model, generator, lambda: build_model("find_tone"))
-        manifest = replace(detector.manifest, name=f"random-{seed}")
-        mistaken = explain(save_detector(planted.folder / manifest.name, other, manifest), samples, target="spoof")
-        test = check_explanation(detector, samples, replace(mistaken, detector_hash=detector.hash))
-        assert not test.passes
+def test_maps_of_random_weights_seldom_hold(planted: PlantedDetectors) -> None:
+    """Kernels drawn at random mark bursts of noise or the tone as it happens; the detector's own map holds."""
+    detector, samples = planted("find_tone"), busy_recording()
+    found, view = explain(detector, samples), view_of(detector)
+    assert check_explanation(detector, samples, found).passes
+    shown, passed = view.shown(torch.from_numpy(samples)[None]), []
+    for seed in range(100, 108):  # other ones than the test draws
+        other = randomised(view.model, torch.Generator().manual_seed(seed), lambda: build_model("find_tone"))
+        with torch.no_grad():  # no threshold, and for spoof: so that there is a map
+            other[0].bias.zero_()
+            other[-1].weight.copy_(view.model[-1].weight)
+        (saliency,) = window_maps(view, shown, method="grad_cam", layer="0", target="spoof", model=other)
+        assert saliency.any()
+        mistaken = replace(found, saliency=(saliency / saliency.max()).astype(np.float32))
+        passed.append(check_explanation(detector, samples, mistaken).passes)
+    assert sum(passed) <= 2
 
 
-def test_a_map_that_weights_do_not_change_does_not_hold(planted: PlantedDetectors) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_that_weights_do_not_change_does_not_hold(planted: PlantedDetectors, method: str) -> None:
     detector, samples = planted("unlearnt"), recording_with_tone()
-    test = check_explanation(detector, samples, explain(detector, samples))
+    test = check_explanation(detector, samples, explain(detector, samples, method=method))
     assert test.beats_random
     assert test.randomised_correlation == pytest.approx(1.0)
+    assert not test.beats_random_weights or method == "occlusion"  # its maps of random networks are coarser
     assert not test.passes
-    assert "random ones" in test.words
+    assert "random weights" in test.words
 
 
 def test_curves_by_sorting(planted: PlantedDetectors) -> None:
