@@ -31,7 +31,7 @@ def _words(app: AppTest) -> str:
 def page(lively_detector, store_url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("EARWITNESS_ROOTS", str(tmp_path))
     monkeypatch.setattr(explanation_tests, "NUM_RANDOM", 2)  # quicker; the tests of maps have tests of their own
-    monkeypatch.setattr(explanation_tests, "NUM_RANDOM_NETWORKS", 1)
+    monkeypatch.setattr(explanation_tests, "NUM_RANDOM_NETWORKS", dict.fromkeys(explanation_tests.NUM_RANDOM_NETWORKS, 1))
     return AppTest.from_file(HOME, default_timeout=120).switch_page("pages/6_Saliency.py")
 
 
@@ -153,7 +153,7 @@ def test_a_linked_file_of_an_audit_opens_with_its_detector(audited: AppTest, mon
     assert not audited.exception
     assert not audited.error
     assert ".wav" in _words(audited)
-    assert [metric.label for metric in audited.metric][0] == "Spoof score (nats)"
+    assert next(metric.label for metric in audited.metric) == "Spoof score (nats)"
     assert _figures(audited) == 2
     detector = next(box for box in audited.selectbox if box.label == "Detector")
     assert detector.options[detector.index] == "lively"
