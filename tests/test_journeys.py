@@ -111,7 +111,7 @@ def test_check_one_recording(server: Server, page, tmp_path: Path) -> None:
     expected = Scorer(detector_named()).score_file(sample).detections[0]
     page.goto(server.url)
     page.get_by_text("Nothing chosen yet").wait_for()
-    page.locator("input[type=file]").set_input_files(sample)
+    page.locator("input[type=file]").first.set_input_files(sample)
     page.get_by_role("paragraph").filter(has_text="Spoof score (nats)").wait_for()
     assert page.get_by_text(f"{expected.spoof_score:+.2f}", exact=True).is_visible()
     page.locator("audio").wait_for()

