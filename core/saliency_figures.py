@@ -31,6 +31,7 @@ _SALIENCY_SCALE = (
 _GREYED_SCALE = ((0.0, "rgba(128,128,128,0)"), (0.5, "rgba(128,128,128,0.5)"), (1.0, "rgba(128,128,128,0.9)"))
 _LEVEL_SCALE = "Greys"
 _MAX_COLUMNS = 1_000
+_FULL_COLOUR_QUANTILE = 0.99
 _GRID = (64, 32)
 """Columns and rows of the invisible points that make a box on the spectrogram selectable: a heat map alone is not."""
 
@@ -181,19 +182,25 @@ def _add_spectrogram(figure: go.Figure, excerpt: Excerpt) -> None:
 
 def _add_map(figure: go.Figure, explanation: Explanation, *, offset_s: float, opacity: float, is_trusted: bool, row: int) -> None:
     time_s, saliency = _thinned(explanation.time_s, explanation.saliency)
+    # In per mille, as small whole numbers. Integrated gradients have a few cells far above all others: full colour from the
+    # strongest hundredth on, else nothing would be seen; a point of the mouse tells the value.
+    permille = np.round(1_000 * saliency).astype(np.uint16)
+    full = max(float(np.quantile(permille, _FULL_COLOUR_QUANTILE)), 1.0)
     is_hz = explanation.has_frequencies
     unit = "%{y:.2f} kHz" if is_hz else "%{y:.3~g}"
+    colour_bar = _colour_bar("map, %", y=0.66, tickvals=[0, full / 2, full])
+    colour_bar["ticktext"] = ["0", f"{full / 20:.3g}", f"{'' if full >= permille.max() else '≥ '}{full / 10:.3g}"]
     figure.add_trace(
         go.Heatmap(
             x=offset_s + time_s,
             y=explanation.rows / 1_000 if is_hz else explanation.rows,
-            z=np.round(100 * saliency).astype(np.uint8),
+            z=permille,
             zmin=0,
-            zmax=100,
+            zmax=full,
             opacity=opacity,
             colorscale=_SALIENCY_SCALE if is_trusted else _GREYED_SCALE,
-            colorbar=_colour_bar("map, %", y=0.66, tickvals=[0, 50, 100]),
-            hovertemplate="%{x:.2f} s, " + unit + ": %{z} % of the map's peak<extra></extra>",
+            colorbar=colour_bar,
+            hovertemplate="%{x:.2f} s, " + unit + ": %{z} ‰ of the map's peak<extra></extra>",
         ),
         row=row,
         col=1,

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.explanation_records import METHOD_NAMES, CounterfactualScore, Explanation, SaliencyTest, TimeFrequencyBox
+from core.explanation_records import (
+    MAX_RANDOMISED_CORRELATION,
+    METHOD_NAMES,
+    CounterfactualScore,
+    Explanation,
+    SaliencyTest,
+    TimeFrequencyBox,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +32,9 @@ def badge_words(test: SaliencyTest) -> str:
     """The badge: a few words."""
     if not test.beats_random:
         return "Does not beat random: no evidence"
-    return "Passes its tests" if test.passes else "Barely depends on the detector: no evidence"
+    if not test.depends_on_weights:
+        return "As good with random weights: no evidence"
+    return "Passes its tests" if test.passes else "No better than loudness: no evidence"
 
 
 def test_lines(test: SaliencyTest) -> tuple[TestLine, ...]:
@@ -46,20 +55,20 @@ def test_lines(test: SaliencyTest) -> tuple[TestLine, ...]:
         TestLine(
             name="Area between, over moved maps",
             value=f"{test.area_over_random:+.3f}",
-            baseline=f"0; larger than all of {test.num_random}: {'yes' if test.beats_random else 'no'}",
+            baseline=f"must be above 0; larger than all of {test.num_random}: {_answer(test.beats_random)}",
             meaning="Insertion less deletion, less the same of maps that were moved to random places.",
         ),
         TestLine(
             name="Area between, over the loudest parts",
             value=f"{test.area_over_energy:+.3f}",
-            baseline="0",
-            meaning="Below 0 the loudest parts would have been a better map.",
+            baseline="must be above 0",
+            meaning="At 0 or below, whoever marks the loudest parts finds as much as the map: it says no more than loudness.",
         ),
         TestLine(
             name="Likeness to the map of random weights",
             value="-" if test.randomised_correlation is None else f"{test.randomised_correlation:+.2f}",
-            baseline="at most 0.50",
-            meaning="Rank correlation. A map that stays when the detector is replaced shows the recording, not the detector."
+            baseline=f"at most {MAX_RANDOMISED_CORRELATION:.2f}; better than those maps: {_answer(test.beats_random_weights)}",
+            meaning="Rank correlation. A map that stays when the detector's weights are replaced shows the recording, not it."
             if test.randomised_correlation is not None
             else "This detector came without weights that could be randomised; the check was not made.",
         ),
@@ -93,7 +102,7 @@ def agreement_words(value: float) -> str:
     if value >= 0.7:
         said = "They mark much the same places."
     elif value >= 0.3:
-        said = "They agree in part: trust what both mark."
+        said = "They agree in part."
     else:
         said = "They disagree: neither alone is evidence of where the detector looked."
     return f"Agreement of the two maps (rank correlation): {value:+.2f}. {said}"
@@ -142,9 +151,16 @@ def map_names(explanations: Sequence[Explanation]) -> list[str]:
 
 def picture_words(explanation: Explanation) -> str:
     """How to read the picture."""
-    words = "Levels are dB below the loudest place; the map is in % of its peak, clear where it marks nothing."
+    words = (
+        "Levels are dB below the loudest place. The map is in % of its peak: clear where it marks nothing, in full colour on "
+        "its strongest hundredth."
+    )
     if explanation.has_frequencies and explanation.rows[-1] < 7_900:
         words += f" This detector is shown nothing above {explanation.rows[-1] / 1_000:.1f} kHz, so nothing can be marked there."
     if not explanation.has_frequencies:
         words += " This detector is shown no frequencies: its map has a row of its own."
     return words + " Drag over the spectrogram to draw a box."
+
+
+def _answer(said: bool | None) -> str:
+    return "not tested" if said is None else "yes" if said else "no"

@@ -155,11 +155,21 @@ def test_the_map_lies_over_the_spectrogram_where_it_belongs(excerpt) -> None:
     assert np.asarray(spectrogram.z).max() == 0
     assert np.asarray(spectrogram.z).min() >= -80
     z = np.asarray(drawn.z)
-    rows, columns = np.nonzero(z == 100)
+    rows, columns = np.nonzero(z == 1_000)
     y, x = np.asarray(drawn.y), np.asarray(drawn.x)
     assert (y[rows].min(), y[rows].max()) == pytest.approx((60 * 0.03125, 69 * 0.03125))
     assert x[columns].min() == pytest.approx(38 + 100 * 0.0179, abs=0.04)
     assert x[columns].max() == pytest.approx(38 + 109 * 0.0179, abs=0.04)
+
+
+def test_a_map_with_a_few_strong_cells_is_still_seen(excerpt) -> None:
+    saliency = np.random.default_rng(0).uniform(0, 0.02, (224, 1_676)).astype(np.float32)
+    saliency[10, 10] = 1.0
+    drawn = _heat(_figure(excerpt, _explanation(saliency=saliency)))[1]
+    assert drawn.zmax == pytest.approx(20, abs=1)  # per mille: the strongest hundredth has full colour
+    assert drawn.colorbar.ticktext[-1] == "≥ 2"
+    even = _heat(_figure(excerpt, _explanation(saliency=np.ones((224, 1_676), dtype=np.float32))))[1]
+    assert (even.zmax, even.colorbar.ticktext[-1]) == (1_000, "100")
 
 
 def test_opacity_is_the_maps_alone(excerpt) -> None:
@@ -253,7 +263,9 @@ def test_names_tell_maps_apart() -> None:
 def test_words_of_badge_scores_and_agreement() -> None:
     assert badge_words(_test()) == "Passes its tests"
     assert "Does not beat random" in badge_words(_test(beats_random=False))
-    assert "Barely depends" in badge_words(_test(randomised_correlation=0.9))
+    assert "random weights" in badge_words(_test(randomised_correlation=0.9))
+    assert "random weights" in badge_words(_test(beats_random_weights=False))
+    assert "loudness" in badge_words(_test(energy_insertion_auc=0.95, energy_deletion_auc=0.1))
     assert change_words(2.21, -0.1) == "Score -0.10: 2.31 below the whole recording's +2.21"
     assert change_words(2.21, None) == "Too little sound is left to judge."
     said = counterfactual_words(CounterfactualScore(score_before=2.0, score_after=-1.0), unit=" nats")

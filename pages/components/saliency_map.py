@@ -72,10 +72,6 @@ def show_head(shown: TestedMap) -> None:
     with row:
         icon = ":material/verified:" if shown.test.passes else ":material/block:"
         st.badge(badge_words(shown.test), icon=icon, color="green" if shown.test.passes else "gray", help=shown.test.words)
-    if shown.explanation.is_empty:
-        st.warning(escaped(empty_words(shown.explanation)), icon=":material/visibility_off:")
-    elif not shown.test.passes:
-        st.warning(f"{shown.test.words} It is drawn in grey; do not read it as evidence.", icon=":material/block:")
 
 
 def show_picture(subject: Subject, excerpt: Excerpt, shown: TestedMap, *, opacity: float, number: int) -> None:
@@ -101,6 +97,10 @@ def show_picture(subject: Subject, excerpt: Excerpt, shown: TestedMap, *, opacit
         alt="Waveform, sound and pauses, spectrogram with the saliency map, and segment scores on one time axis",
     )
     st.caption(picture_words(shown.explanation))
+    if shown.explanation.is_empty:
+        st.warning(escaped(empty_words(shown.explanation)), icon=":material/visibility_off:")
+    elif not shown.test.passes:
+        st.warning(f"{shown.test.words} It is drawn in grey; do not read it as evidence.", icon=":material/block:")
 
 
 def show_sounds(subject: Subject, excerpt: Excerpt, shown: TestedMap, quantile: float) -> None:

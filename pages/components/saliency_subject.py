@@ -80,6 +80,7 @@ def choose_excerpt(subject: Subject) -> Excerpt:
             key=f"saliency-start-{subject.key}",
             help=f"The recording is {duration_s:,.1f} s long. It opens where its highest-scoring segment is.",
         )
+        st.caption(f"Scores, maps and sounds below are of these {MAX_EXCERPT_S:.0f} s, not of the whole recording.")
     return resources.excerpt(subject.path, subject.sha256, subject.detection.channel, start_s)
 
 
