@@ -87,7 +87,7 @@ def randomised(model: nn.Module, generator: torch.Generator, make: Callable[[], 
             mean = weight.mean() if weight.dim() < 2 else torch.zeros(())
             spread = (weight - mean).square().mean().sqrt()
             weight.copy_(mean + spread * torch.randn(weight.shape, generator=generator))
-    return other.eval()
+    return other.eval().to(memory_format=torch.channels_last)
 
 
 def _grad_cam(value: Callable[[torch.Tensor], torch.Tensor], network: nn.Module, image: torch.Tensor, layer: str) -> np.ndarray:

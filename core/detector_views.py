@@ -80,7 +80,8 @@ class DetectorView:
         """
         with self.lock:
             if not hasattr(self, "_model"):
-                self._model = self.detector.load_model()
+                # Convolutions on the CPU take half the time so, with gradients too.
+                self._model = self.detector.load_model().to(memory_format=torch.channels_last)
             return self._model
 
     @property

@@ -16,6 +16,7 @@ from core.audio import SAMPLE_RATE_HZ
 from core.checkpoints import Detector
 from core.detector_views import DetectorView, view_of
 from core.explanation_records import (
+    DEFAULT_METHOD,
     METHODS,
     TARGETS,
     Explanation,
@@ -49,7 +50,7 @@ def explain(
     detector: Detector,
     samples: np.ndarray | torch.Tensor,
     *,
-    method: Method = "grad_cam",
+    method: Method = DEFAULT_METHOD,
     layer: str | None = None,
     target: Target = "spoof_minus_bona_fide",
 ) -> Explanation:

@@ -1,4 +1,4 @@
-"""`python -m core explain`: maps of recordings, tested, into a folder."""
+"""`python -m core explain` and `pointing-game`: maps of recordings, tested, into a folder; and how often maps point at a spoof."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from core.checkpoints import Detector, detector_named
 from core.errors import CoreError
-from core.explanation_records import METHODS, TARGETS
+from core.explanation_records import DEFAULT_METHOD, METHODS, TARGETS
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Files, method, and where the maps go; the caller adds the detector."""
     parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument("--method", choices=METHODS, default="grad_cam", help="how (default: grad_cam)")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="how (default: %(default)s)")
     parser.add_argument("--layer", metavar="NAME", help="convolutional layer of grad_cam (default: the last)")
     parser.add_argument(
         "--target", choices=TARGETS, default="spoof_minus_bona_fide", help="evidence for what (default: %(default)s)"
@@ -38,6 +38,43 @@ def run(options: argparse.Namespace) -> int:
         if len(options.files) > 1:
             print(f"{number} of {len(options.files)} files, {num_failed} not done", file=sys.stderr)
     return 1 if num_failed else 0
+
+
+def add_pointing_game(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Recordings to splice, and where the result goes; the caller adds the detector."""
+    parser.add_argument("folder", help="folder with bona fide and spoofed recordings")
+    parser.add_argument("--protocol", required=True, metavar="FILE", help="ASVspoof protocol, or a table, that says which is which")
+    parser.add_argument("--num", type=int, default=100, metavar="N", help="spliced recordings to play with (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="decides pairs and places (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the result goes (default: where the dashboard looks)")
+    return parser
+
+
+def run_pointing_game(options: argparse.Namespace) -> int:
+    """Plays it and prints how often each method points into the spoofed part."""
+    from core.labelled_folders import recordings_of
+    from core.pointing_game import play_pointing_game, save_pointing_game, spliced_recordings
+    from core.pointing_records import pointing_file
+
+    if options.num < 1:
+        raise CoreError(f"--num {options.num}: at least one recording is needed.")
+    detector = detector_named(options.detector)
+    set_name, table = recordings_of(options.folder, options.protocol)
+    paths = [table.loc[table["label"] == label, "path"].tolist() for label in ("bona fide", "spoof")]
+    game = play_pointing_game(
+        detector,
+        spliced_recordings(*paths, seed=options.seed),
+        set_name=set_name,
+        num=options.num,
+        on_progress=lambda done, num: print(f"{done} of {num} recordings", file=sys.stderr),
+    )
+    out = options.out or pointing_file(detector.hash)
+    save_pointing_game(game, out)
+    print(game.words)
+    for score in game.scores:
+        print(f"{score.words:<16} {score.title}")
+    print(out)
+    return 0
 
 
 def _explain_file(path: str, detector: Detector, options: argparse.Namespace) -> str:

@@ -10,8 +10,10 @@ import numpy as np
 from core.errors import CoreError
 from core.records import SegmentScore
 
-Method = Literal["grad_cam", "integrated_gradients", "occlusion"]
+Method = Literal["occlusion", "grad_cam", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
+DEFAULT_METHOD = METHODS[0]
+"""Occlusion takes longest, but needs no gradients, and pointed best at spliced parts (`data/results/pointing`)."""
 Target = Literal["spoof_minus_bona_fide", "spoof", "bona_fide"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 

@@ -10,7 +10,7 @@ from pages.components.saliency_box import show_box
 from pages.components.saliency_choices import choose_maps
 from pages.components.saliency_export import show_exports
 from pages.components.saliency_subject import choose_excerpt, choose_subject
-from pages.components.saliency_view import make_maps, show_agreement, show_bands, show_maps, show_recording
+from pages.components.saliency_view import make_maps, show_agreement, show_bands, show_maps, show_pointing, show_recording
 
 open_page(
     "Saliency",
@@ -34,4 +34,5 @@ with telling_failures(), choose_subject() as subject:
             follow_playback(excerpt.start_s)
             show_box(subject, excerpt, maps)
             show_bands(maps)
+            show_pointing(maps)
             show_exports(subject, excerpt, maps, agreement=agreement, quantile=quantile, opacity=choices.opacity)

@@ -60,7 +60,7 @@ def test_grad_cam_by_hand(planted: PlantedDetectors) -> None:
     with torch.no_grad():
         view = view_of(detector)
         expected = view.model[1](view.model[0](view.shown(torch.from_numpy(samples)[None])))[0, 0].numpy()
-    np.testing.assert_allclose(explain(detector, samples).saliency, expected / expected.max(), atol=1e-5)
+    np.testing.assert_allclose(explain(detector, samples, method="grad_cam").saliency, expected / expected.max(), atol=1e-5)
 
 
 def test_integrated_gradients_are_complete(planted: PlantedDetectors) -> None:
@@ -86,20 +86,20 @@ def test_occlusion_by_hand(planted: PlantedDetectors) -> None:
 
 def test_target_bona_fide_finds_nothing_where_only_spoof_has_weights(planted: PlantedDetectors) -> None:
     detector = planted("find_tone")
-    assert explain(detector, recording_with_tone(), target="bona_fide").is_empty
-    spoof = explain(detector, recording_with_tone(), target="spoof")
-    np.testing.assert_array_equal(spoof.saliency, explain(detector, recording_with_tone()).saliency)
+    assert explain(detector, recording_with_tone(), method="grad_cam", target="bona_fide").is_empty
+    spoof = explain(detector, recording_with_tone(), method="grad_cam", target="spoof")
+    np.testing.assert_array_equal(spoof.saliency, explain(detector, recording_with_tone(), method="grad_cam").saliency)
 
 
 def test_an_ensemble_is_explained_as_a_whole(planted: PlantedDetectors) -> None:
     detector = planted("find_tone", num_members=2)
     assert explainable_layers(detector) == ("0",)
-    one = explain(planted("find_tone"), recording_with_tone())
-    np.testing.assert_allclose(explain(detector, recording_with_tone()).saliency, one.saliency, atol=1e-6)
+    one = explain(planted("find_tone"), recording_with_tone(), method="grad_cam")
+    np.testing.assert_allclose(explain(detector, recording_with_tone(), method="grad_cam").saliency, one.saliency, atol=1e-6)
 
 
 def test_waveform_images_have_amplitudes(planted: PlantedDetectors) -> None:
-    found = explain(planted("take_mean", kind="waveform"), recording_with_tone())
+    found = explain(planted("take_mean", kind="waveform"), recording_with_tone(), method="grad_cam")
     assert "Amplitude" in found.row_label
     assert not found.has_frequencies
     assert found.rows[0] < 0 < found.rows[-1]
@@ -172,7 +172,7 @@ def test_scores_are_those_of_a_scan(lively_detector: Detector, speech_like, writ
     from core.audio import load
 
     samples = load(path)[0]
-    found = explain(lively_detector, samples)
+    found = explain(lively_detector, samples, method="grad_cam")
     assert found.spoof_score == pytest.approx(detection.spoof_score, abs=1e-4)
     assert found.segments == detection.segments
     assert score_samples(lively_detector, samples.numpy()) == pytest.approx(detection.spoof_score, abs=1e-4)
@@ -180,7 +180,7 @@ def test_scores_are_those_of_a_scan(lively_detector: Detector, speech_like, writ
     assert (found.layer, len(explainable_layers(lively_detector))) == ("26", 8)
     assert found.detector_hash == lively_detector.hash
     assert {"captum", "torch"} <= set(found.versions)
-    first = explain(lively_detector, samples, layer="0")
+    first = explain(lively_detector, samples, method="grad_cam", layer="0")
     assert not np.array_equal(first.saliency, found.saliency)
 
 
@@ -201,7 +201,7 @@ def test_a_detector_made_elsewhere_allows_occlusion_only(tmp_path: Path) -> None
     assert available_methods(detector) == ("occlusion",)
     assert explainable_layers(detector) == ()
     with pytest.raises(ExplanationError, match="Only the method occlusion"):
-        explain(detector, samples)
+        explain(detector, samples, method="grad_cam")
     with pytest.raises(ExplanationError, match="gives one score"):
         explain(detector, samples, method="occlusion", target="spoof")
     found = explain(detector, samples, method="occlusion")
@@ -213,7 +213,7 @@ def test_a_detector_made_elsewhere_allows_occlusion_only(tmp_path: Path) -> None
 def test_refusals(planted: PlantedDetectors) -> None:
     detector, samples = planted("find_tone"), recording_with_tone()
     with pytest.raises(ExplanationError, match="no convolutional layer '7'; it has 0"):
-        explain(detector, samples, layer="7")
+        explain(detector, samples, method="grad_cam", layer="7")
     with pytest.raises(ExplanationError, match="looks at no layer"):
         explain(detector, samples, method="occlusion", layer="0")
     with pytest.raises(ExplanationError, match="unknown method"):
@@ -240,6 +240,6 @@ def test_random_weights_are_other_weights(planted: PlantedDetectors) -> None:
 
 
 def test_records_say_what_they_show(planted: PlantedDetectors) -> None:
-    found = explain(planted("find_tone"), recording_with_tone())
+    found = explain(planted("find_tone"), recording_with_tone(), method="grad_cam")
     assert found.title == "Grad-CAM at layer 0, evidence for spoof against bona fide"
     assert replace(found, saliency=np.zeros((2, 2))).is_empty

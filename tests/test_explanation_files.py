@@ -82,7 +82,7 @@ def test_a_map_that_fails_is_drawn_grey(planted: PlantedDetectors) -> None:
         return int((np.ptp(pixels, axis=-1) > 30).sum())
 
     detector, samples = planted("find_tone"), recording_with_tone()
-    found = explain(detector, samples)
+    found = explain(detector, samples, method="grad_cam")
     test = check_explanation(detector, samples, found)
     assert num_colourful(draw_explanation(found, test=test)) > 10_000
     failed = type(test)(**{name: getattr(test, name) for name in test.__dataclass_fields__} | {"beats_random": False})
@@ -95,7 +95,7 @@ def test_the_command_explains_many_files(planted: PlantedDetectors, tmp_path: Pa
     soundfile.write(tmp_path / "silent.wav", np.zeros(64_000), 16_000)
     files = [str(tmp_path / name) for name in ("tone.wav", "silent.wav", "gone.wav")]
     out = tmp_path / "maps"
-    assert main(["explain", *files, "--detector", str(detector.folder), "--out", str(out)]) == 1
+    assert main(["explain", *files, "--method", "grad_cam", "--detector", str(detector.folder), "--out", str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("holds ")
     assert "Grad-CAM at layer 0" in lines[0]
@@ -103,7 +103,7 @@ def test_the_command_explains_many_files(planted: PlantedDetectors, tmp_path: Pa
     assert "No window" in lines[1]
     assert lines[2].startswith("not done")
     assert sorted(path.name for path in out.iterdir()) == ["tone.grad_cam.json", "tone.grad_cam.npz", "tone.grad_cam.png"]
-    assert main(["explain", files[0], "--detector", str(detector.folder), "--out", str(out)]) == 1
+    assert main(["explain", files[0], "--method", "grad_cam", "--detector", str(detector.folder), "--out", str(out)]) == 1
     assert "is there already" in capsys.readouterr().out
     occlusion = ["--method", "occlusion", "--target", "spoof", "--no-test"]
     assert main(["explain", files[0], "--detector", str(detector.folder), "--out", str(out), *occlusion]) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import explanation_tests
+from core import attributions, explanation_tests
 from core.browse import SAMPLES_FOLDER
 from core.checkpoints import detector_named
 from core.evidence_audio import counterfactual_score, evidence_audio
@@ -30,6 +30,7 @@ def _words(app: AppTest) -> str:
 @pytest.fixture
 def page(lively_detector, store_url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("EARWITNESS_ROOTS", str(tmp_path))
+    monkeypatch.setattr(attributions, "PATCHES_PER_SIDE", (3, 4))
     monkeypatch.setattr(explanation_tests, "NUM_RANDOM", 2)  # quicker; the tests of maps have tests of their own
     monkeypatch.setattr(explanation_tests, "NUM_RANDOM_NETWORKS", dict.fromkeys(explanation_tests.NUM_RANDOM_NETWORKS, 1))
     return AppTest.from_file(HOME, default_timeout=120).switch_page("pages/6_Saliency.py")
@@ -59,6 +60,8 @@ def test_a_sample_shows_score_badge_picture_sounds_bands_and_exports(opened: App
     samples = read_excerpt(SAMPLE).samples
     explanation = explain(lively_detector, samples)
     metrics = {metric.label: metric.value for metric in opened.metric}
+    assert opened.selectbox(key="saliency-map-0-method-3").value == "occlusion"
+    assert "Not measured for this detector" in _words(opened)  # the pointing game
     assert metrics["Spoof score (nats)"] == f"{explanation.spoof_score:+.2f}"
     assert _figures(opened) == 2
     audio = evidence_audio(lively_detector, samples, explanation)
@@ -71,6 +74,7 @@ def test_a_sample_shows_score_badge_picture_sounds_bands_and_exports(opened: App
 
 
 def test_layers_are_offered_the_deepest_first_and_change_the_map(opened: AppTest, lively_detector) -> None:
+    next(box for box in opened.selectbox if box.label == "Method").select("grad_cam").run()
     layers = next(box for box in opened.selectbox if box.label == "Layer")
     assert layers.value == explainable_layers(lively_detector)[-1]
     layers.select(explainable_layers(lively_detector)[0]).run()
@@ -82,8 +86,7 @@ def test_layers_are_offered_the_deepest_first_and_change_the_map(opened: AppTest
 def test_a_map_that_does_not_beat_random_is_greyed_with_words(opened: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every map is "moved" to where it is: none can beat that.
     monkeypatch.setattr(explanation_tests, "_moved", lambda saliency, generator: saliency)
-    layers = next(box for box in opened.selectbox if box.label == "Layer")
-    layers.select(layers.options[2].partition(" ")[0]).run()
+    next(box for box in opened.selectbox if box.label == "Method").select("grad_cam").run()
     assert not opened.exception
     assert "does not beat random" in _words(opened)
     assert "drawn in grey" in _words(opened)

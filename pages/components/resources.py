@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import streamlit as st
 
 from core.activations import Activations, FeatureMaps, feature_maps, watch_activations
 from core.anatomy import FeatureBox
+from core.attack_lab import LabVerdict, judge
+from core.attacks.make import MadeSpoof, make_spoof
 from core.audio import sha256_of
 from core.checkpoints import SHIPPED_DETECTORS, Detector, detector_named, find_detectors
 from core.comparison import compare_systems
@@ -34,6 +37,10 @@ from core.runs import METRICS_FILE, Run
 from core.schema import default_url
 from core.score_files import ColumnMapping, ScoreTable, read_score_file
 from core.store import Store
+from core.stress.conditions import CONDITIONS, apply_condition
+from core.stress.recording import stress_recording
+from core.stress.records import SurvivalCard
+from core.stress.table_files import SHIPPED_STRESS, StressTables, find_tables, own_stress_folder
 from core.system_records import System, TrialSetSummary
 from core.systems import list_trial_sets, load_systems, load_trial_set
 from core.triage import codecs, folders
@@ -360,3 +367,77 @@ def without_box(
         CoreError: nothing lies in the box, or there is too little sound.
     """
     return counterfactual_score(_detector, _excerpt.samples, box)
+
+
+# Attack lab -------------------------------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def made_spoof(
+    sha256: str,
+    kind: str,
+    parameters: tuple[tuple[str, float], ...],
+    text: str | None,
+    seed: int,
+    _samples: np.ndarray,
+    _source: str,
+) -> MadeSpoof:
+    """A spoof of a recording's excerpt.
+
+    Raises:
+        CoreError: it cannot be made, of this recording or on this machine.
+    """
+    return make_spoof(_samples, kind, seed=seed, parameters=dict(parameters), text=text, source=_source)
+
+
+@st.cache_resource(max_entries=2_000, show_spinner=False)
+def lab_verdict(detector_hash: str, digest: str, source: str, attack: str, _samples: np.ndarray, _detector: Detector) -> LabVerdict:
+    """What a detector says of a recording or of a spoof made of it, by the samples' digest."""
+    return judge(_detector, _samples, source=source, attack=attack)
+
+
+# Stress -----------------------------------------------------------------------------------------------------------
+
+
+def stress_tables() -> StressTables:
+    """The stress tables that come with Earwitness and one's own; read again when a file changes."""
+    paths = [path for folder in (SHIPPED_STRESS, own_stress_folder()) for path in sorted(folder.glob("*.json"))]
+    return _stress_tables(tuple((str(path), (status := path.stat()).st_mtime_ns, status.st_size) for path in paths))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the results ...")
+def _stress_tables(states: tuple[tuple[str, int, int], ...]) -> StressTables:
+    return find_tables()
+
+
+def survival_card(
+    sha256: str, detector: Detector, excerpt: Excerpt, *, on_progress: Callable[[int, int], None], seed: int = 0
+) -> SurvivalCard:
+    """A recording under all conditions, by content.
+
+    Args:
+        on_progress: told how many conditions are done, of how many; not called for a card that is known.
+
+    Raises:
+        CoreError: the recording as it is cannot be judged.
+    """
+    slot = _card_slot(sha256, detector.hash, seed)
+    if not slot:
+        slot.append(stress_recording(detector, excerpt.samples, seed=seed, scorer=scorer(detector), on_progress=on_progress))
+    return slot[0]
+
+
+# A cached function cannot move a bar on the page: this keeps the place that the card is put into.
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _card_slot(sha256: str, detector_hash: str, seed: int) -> list[SurvivalCard]:
+    return []
+
+
+@st.cache_resource(max_entries=32, show_spinner="Changing the recording ...")
+def stressed_samples(sha256: str, condition: str, seed: int, _excerpt: Excerpt) -> np.ndarray:
+    """A recording under a condition, to be heard.
+
+    Raises:
+        CoreError: this machine cannot make the condition.
+    """
+    return apply_condition(_excerpt.samples, CONDITIONS[condition], seed=seed)

@@ -9,6 +9,7 @@ import streamlit as st
 from core.band_importance import compared_bands
 from core.excerpts import Excerpt
 from core.explanation_tests import agreement as core_agreement
+from core.pointing_records import load_pointing_game
 from core.preview import wav_bytes
 from core.saliency_figures import band_figure
 from core.saliency_words import agreement_words, map_names
@@ -74,6 +75,19 @@ def show_maps(subject: Subject, excerpt: Excerpt, maps: Sequence[TestedMap], *, 
         with column, telling_failures():
             show_sounds(subject, excerpt, shown, _QUANTILES[share])
     return _QUANTILES[share]
+
+
+def show_pointing(maps: Sequence[TestedMap]) -> None:
+    """How often maps of these detectors point at a spoofed part that is known."""
+    with st.expander("How often do such maps point at the right place?"), telling_failures():
+        for name, detector_hash in {shown.explanation.detector_name: shown.explanation.detector_hash for shown in maps}.items():
+            st.markdown(f"**{escaped(name)}**")
+            game = load_pointing_game(detector_hash)
+            if game is None:
+                st.caption("Not measured for this detector. `python -m core pointing-game FOLDER --protocol FILE` measures it.")
+                continue
+            st.caption(escaped(game.words))
+            st.table({"Peak of": [one.title for one in game.scores], "In the spoofed part": [one.words for one in game.scores]})
 
 
 def show_bands(maps: Sequence[TestedMap]) -> None:
