@@ -12,7 +12,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from core import evaluate_command, explain_command, import_command
+from core import (
+    attack_command,
+    evaluate_command,
+    explain_command,
+    fingerprint_command,
+    import_command,
+    shortcut_command,
+    stress_command,
+)
 from core.checkpoints import detector_named, find_detectors
 from core.errors import CoreError
 from core.features import FEATURE_KINDS
@@ -87,6 +95,18 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_command.add_evaluate_arguments(evaluate)
 
     _add_detector(explain_command.add_to(_command(commands, "explain", explain_command.run, "show what a detector looked at")))
+    pointing = _command(commands, "pointing-game", explain_command.run_pointing_game, "how often maps point at a spoofed part")
+    _add_detector(explain_command.add_pointing_game(pointing))
+    fingerprints = _command(commands, "fingerprints", fingerprint_command.run, "what a detector looks at, attack by attack")
+    _add_detector(fingerprint_command.add_to(fingerprints))
+
+    attack_command.add_arguments(_command(commands, "attack", attack_command.run, "make labelled spoofs of bona fide recordings"))
+    _command(commands, "attack-kinds", attack_command.run_kinds, "list the kinds of attack with their parameters")
+
+    stress = _command(commands, "stress", stress_command.run, "see what becomes of scores on a phone line, in noise, coded")
+    _add_detector(stress_command.add_to(stress))
+    _add_store(stress)
+    shortcut_command.add_to(_command(commands, "shortcuts", shortcut_command.run, "find what trivial features give away of labels"))
 
     pictures = _command(commands, "export-png", _export_png, "draw what a detector sees of a recording, one PNG per window")
     pictures.add_argument("files", nargs="+", metavar="FILE")

@@ -32,7 +32,7 @@ def syllables(speech_like) -> torch.Tensor:
 @pytest.mark.parametrize("name", MAKERS)
 def test_length_and_level_stay_and_the_generator_decides(name: str, syllables: torch.Tensor) -> None:
     # Of a batch of two, spectral filtering has no choice of partners: one recording alone shows its draw.
-    batch = syllables[:1] if name == "spectral-filtering" else syllables
+    batch = syllables[:1] if name == "spectral_filtering" else syllables
     made, again, other = (MAKERS[name](batch, _seeded(seed)) for seed in (0, 0, 1))
     assert made.shape == batch.shape
     assert made.isfinite().all()

@@ -12,8 +12,9 @@ from prepared_data import noise, write_prepared
 
 from core.errors import CoreError
 from core.metrics import equal_error_rate
+from core.shortcuts.features import bandwidth_measures, duration_measures, loudness_measures, silence_measures
 from training.data import load_split
-from training.probes import PROBES, bandwidth_measures, duration_measures, loudness_measures, run_probe, silence_measures
+from training.probes import PROBES, run_probe
 
 
 def tone(seconds: float, hz: float = 1_000.0, amplitude: float = 0.5) -> torch.Tensor:

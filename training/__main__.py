@@ -15,6 +15,7 @@ from training.data import SPLITS, load_split
 from training.memory import keep_memory
 from training.prepare_command import add_prepare
 from training.recipes import RECIPES, recipe_named
+from training.vocoder_command import add_vocoder
 
 _DATA = Path(__file__).parents[1] / "data"
 
@@ -90,6 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     samples = commands.add_parser("samples", help="make the sample recordings with espeak-ng, flite and festival")
     samples.set_defaults(run_command=_samples)
     samples.add_argument("--out", type=Path, default=_DATA / "samples", metavar="DIR", help="where to (default: data/samples)")
+
+    add_vocoder(commands)
 
     benchmark = commands.add_parser("benchmark", help="measure the input pipeline against files decoded one by one")
     benchmark.set_defaults(run_command=_benchmark)

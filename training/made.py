@@ -17,21 +17,11 @@ import soundfile
 import torch
 import torchaudio
 
+from core.attacks.speech_engines import Side, random_sentence, speak
 from core.audio import SAMPLE_RATE_HZ
 from training.crops import trim_edges
 from training.data import LabelledSplit, to_float
-from training.samples import Side, speak
 
-_WHO = "the driver|a neighbour|my colleague|the manager|her sister|the teacher|a customer|the doctor|our guide|the new clerk".split(
-    "|"
-)
-_DID = "opened|forgot|carried|described|sold|painted|repaired|followed|measured|returned".split("|")
-_WHAT = "the old bridge|a blue suitcase|his second letter|the garden gate|two heavy boxes|an early train|the yellow map".split("|")
-_WHEN = (
-    "before breakfast|on a rainy Thursday|without saying why|for the third time|in the small village|after the long winter".split(
-        "|"
-    )
-)
 _ESPEAK_LANGUAGES = "en-us en-gb en-gb-scotland en-gb-x-rp en-029 de fr-fr es it nl pl pt sv".split()
 _ESPEAK_VARIANTS = ["", *(f"+m{i}" for i in range(1, 8)), *(f"+f{i}" for i in range(1, 5)), "+croak"]
 _FLITE_VOICES = ("awb", "kal16", "rms", "slt")
@@ -72,7 +62,7 @@ def add_spoken(split: LabelledSplit, num_spoken: int, *, seed: int) -> LabelledS
 
 
 def _random_side(rng: np.random.Generator) -> Side:
-    text = " ".join(str(rng.choice(words)) for words in (_WHO, _DID, _WHAT, _WHEN)) + "."
+    text = random_sentence(rng)
     engine = rng.choice(["espeak-ng", "flite", "festival"], p=[0.66, 0.24, 0.1])
     if engine == "espeak-ng":
         return Side("espeak-ng", str(rng.choice(_ESPEAK_LANGUAGES)) + str(rng.choice(_ESPEAK_VARIANTS)), text)

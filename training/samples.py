@@ -7,8 +7,6 @@ so that it shows a refusal.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +16,11 @@ import soundfile
 import torch
 import torchaudio
 
+from core.attacks.kinds import PROGRAMS
+from core.attacks.speech_engines import Side, check_flite_voices, speak
 from core.audio import SAMPLE_RATE_HZ
 from core.errors import CoreError
 
-PROGRAMS = {"espeak-ng": "espeak-ng", "flite": "flite", "festival": "text2wave"}
-"""Engine -> the program that it is called by."""
 PEAK = 0.7
 """Largest absolute sample as written: -3 dB leaves room for the overshoot of lossy codecs."""
 PROTOCOL_NAME = "protocol.txt"
@@ -31,17 +29,6 @@ REFUSED_PATH = "calls/refused_text-not-audio.wav"
 _REFUSED_TEXT = "This is a line of text in a file named .wav. Earwitness refuses it: there is no audio in it.\n"
 _TURN_PAUSE_S = 0.2
 _AAC_BITS_PER_S = 48_000
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One synthetic speaker saying one sentence."""
-
-    engine: str
-    """A key of `PROGRAMS`."""
-    voice: str
-    """The engine's own name for the voice."""
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +102,7 @@ def make_samples(folder: Path) -> tuple[Path, ...]:
             f"Making the samples needs espeak-ng, flite and festival; not found: {', '.join(missing)}. "
             "Install them with `apt-get install espeak-ng flite festival`."
         )
-    _check_flite_voices()
+    check_flite_voices(side.voice for sample in SAMPLES for side in sample.sides if side.engine == "flite")
     for sample in SAMPLES:
         path = folder / sample.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,14 +125,6 @@ def griffin_lim(samples: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
         return inverse(magnitudes)
 
 
-def _check_flite_voices() -> None:
-    """Refuses a flite built without a voice that is needed: it would silently speak with another."""
-    listed = subprocess.run(["flite", "-lv"], capture_output=True, text=True, timeout=60, check=False).stdout.split()
-    voices = {side.voice for sample in SAMPLES for side in sample.sides if side.engine == "flite"}
-    if absent := sorted(voices.difference(listed)):
-        raise CoreError(f"The installed flite lacks the voices {', '.join(absent)}; Debian's package has them.")
-
-
 def _rendered(sample: Sample) -> tuple[np.ndarray, int]:
     """A sample as `[frame, channel]` float32 at `PEAK`, and its rate."""
     turns, rates = zip(*(speak(side) for side in sample.sides), strict=True)
@@ -160,27 +139,6 @@ def _rendered(sample: Sample) -> tuple[np.ndarray, int]:
         frames[start : start + len(turn), channel] = turn * (PEAK / np.abs(turn).max())
         start += len(turn) + pause
     return frames, rate_hz
-
-
-def speak(side: Side) -> tuple[np.ndarray, int]:
-    """What the engine says, `[time]` float32 at the voice's own rate, and that rate."""
-    with tempfile.TemporaryDirectory() as scratch:
-        text, out = Path(scratch, "text.txt"), Path(scratch, "speech.wav")
-        text.write_text(side.text, encoding="utf-8")
-        options = {
-            "espeak-ng": ["-v", side.voice, "-w", str(out), "-f", str(text)],
-            "flite": ["-voice", side.voice, "-f", str(text), "-o", str(out)],
-            "festival": ["-eval", f"(voice_{side.voice})", "-o", str(out), str(text)],
-        }[side.engine]
-        try:
-            run = subprocess.run([PROGRAMS[side.engine], *options], capture_output=True, text=True, timeout=60, check=False)
-        except FileNotFoundError:
-            raise CoreError(f"{side.engine} is not installed (no program {PROGRAMS[side.engine]}); install it first.") from None
-        if run.returncode != 0 or not out.is_file() or soundfile.info(out).frames == 0:
-            detail = run.stderr.strip() or f"exit status {run.returncode}"
-            raise CoreError(f"{side.engine} made no speech with its voice {side.voice}: {detail}")
-        samples, rate_hz = soundfile.read(out, dtype="float32")
-    return samples, rate_hz
 
 
 def _write(path: Path, frames: np.ndarray, rate_hz: int, subtype: str | None) -> None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import torch
 import torchaudio
 
+from core.attacks.envelopes import NUM_CEPSTRAL, cepstra_of, istft, log_envelope, stft, with_formants_moved
 from core.attacks.levels import Maker, at_level_of
 from core.audio import SAMPLE_RATE_HZ
+from core.errors import CoreError
 
-_NUM_FFT, _HOP = 512, 128
-_NUM_CEPSTRAL = 30
-"""Cepstral coefficients of an envelope: detail wider than 16,000 / 30 = 530 Hz, coarser than harmonics."""
 _MAX_GAIN_DB = 20.0
-_ACTIVE_DB = 35.0
 _GRAIN, _GRAIN_HOP, _TOLERANCE = 640, 320, 160
 """Overlap-add: 40 ms grains every 20 ms, each moved by up to 10 ms (a period of 100 Hz) to where it fits best."""
 _LEVEL_FRAME = 160
@@ -40,10 +38,10 @@ def spectral_filtering(
     Source: Matrouf, Bonastre and Fredouille (2006), "Effect of speech transformation on impostor acceptance", with the
     nearest frame in place of their Gaussian mixture.
     """
-    spectrum = _stft(samples)
-    cepstra, active = _cepstra(spectrum)
+    spectrum = stft(samples)
+    cepstra, active = cepstra_of(spectrum)
     if towards is not None:
-        other, other_active = _cepstra(_stft(towards))
+        other, other_active = cepstra_of(stft(towards))
     elif len(samples) > 1:
         order = torch.randperm(len(samples), device=samples.device, generator=generator)
         partners = torch.empty_like(order).scatter_(0, order, order.roll(-1))
@@ -52,15 +50,15 @@ def spectral_filtering(
         other, other_active = _moved_formants(cepstra, generator), active
     distance = torch.cdist(_centred(cepstra, active), _centred(other, other_active))
     nearest = distance.masked_fill(~other_active.unsqueeze(1), torch.inf).argmin(dim=-1)
-    wanted = other.gather(1, nearest.unsqueeze(-1).expand(-1, -1, _NUM_CEPSTRAL))
+    wanted = other.gather(1, nearest.unsqueeze(-1).expand(-1, -1, NUM_CEPSTRAL))
     # Coefficient 0, the level, is left alone.
     change = torch.nn.functional.pad((wanted - cepstra)[..., 1:], (1, 0)) * active.unsqueeze(-1)
     change = torch.nn.functional.avg_pool1d(
         change.transpose(1, 2), smoothing_frames, stride=1, padding=smoothing_frames // 2, count_include_pad=False
     ).transpose(1, 2)
     limit = _MAX_GAIN_DB / 20 * torch.log(torch.tensor(10.0))
-    gain = _log_envelope(change).clamp(-limit, limit).exp()
-    made = torch.istft(spectrum * gain, _NUM_FFT, _HOP, window=_window(samples), length=samples.shape[-1])
+    gain = log_envelope(change).clamp(-limit, limit).exp()
+    made = istft(spectrum * gain, samples.shape[-1])
     return at_level_of(made, samples)
 
 
@@ -92,39 +90,21 @@ def concatenation(
     Args:
         min_segment_s: about the shortest segment.
         max_segment_s: about the longest segment.
+
+    Raises:
+        CoreError: the longest is shorter than the shortest.
     """
+    if not 0.02 <= min_segment_s <= max_segment_s:
+        raise CoreError(f"Segments of {min_segment_s:g} to {max_segment_s:g} s were asked for; expected 0.02 s or more, rising.")
     return at_level_of(torch.stack([_reordered(each, generator, min_segment_s, max_segment_s) for each in samples]), samples)
 
 
 MAKERS: dict[str, Maker] = {
-    "spectral-filtering": spectral_filtering,
-    "waveform-filtering": waveform_filtering,
+    "spectral_filtering": spectral_filtering,
+    "waveform_filtering": waveform_filtering,
     "concatenation": concatenation,
 }
 """Attack name -> maker with its usual parameters."""
-
-
-def _window(samples: torch.Tensor) -> torch.Tensor:
-    return torch.hann_window(_NUM_FFT, device=samples.device)
-
-
-def _stft(samples: torch.Tensor) -> torch.Tensor:
-    return torch.stft(samples, _NUM_FFT, _HOP, window=_window(samples), return_complex=True)
-
-
-def _cepstra(spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first coefficients `[batch, frame, 30]` and which frames hold sound `[batch, frame]` (all, if none does)."""
-    power = spectrum.abs().square().transpose(1, 2)
-    level_db = 10 * torch.log10(power.mean(dim=-1) + 1e-12)
-    active = level_db > level_db.amax(dim=-1, keepdim=True) - _ACTIVE_DB
-    floor = 1e-6 * power.mean(dim=(1, 2), keepdim=True) + 1e-12
-    return torch.fft.irfft(0.5 * (power + floor).log(), n=_NUM_FFT)[..., :_NUM_CEPSTRAL], active
-
-
-def _log_envelope(cepstra: torch.Tensor) -> torch.Tensor:
-    """Log amplitude `[batch, bin, frame]` of the symmetric cepstrum that begins so."""
-    twice = torch.cat([cepstra[..., :1], 2 * cepstra[..., 1:]], dim=-1)
-    return torch.fft.rfft(twice, n=_NUM_FFT).real.transpose(1, 2)
 
 
 def _centred(cepstra: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
@@ -135,11 +115,7 @@ def _centred(cepstra: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
 
 def _moved_formants(cepstra: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     up, size = torch.rand(2, device=cepstra.device, generator=generator).tolist()
-    ratio = (1.1 + 0.1 * size) ** (1 if up < 0.5 else -1)
-    envelope = _log_envelope(cepstra)
-    bins = torch.arange(envelope.shape[1], device=cepstra.device)
-    moved = envelope[:, (bins / ratio).round().long().clamp_max(int(bins[-1]))]
-    return torch.fft.irfft(moved.transpose(1, 2), n=_NUM_FFT)[..., :_NUM_CEPSTRAL]
+    return with_formants_moved(cepstra, (1.1 + 0.1 * size) ** (1 if up < 0.5 else -1))
 
 
 def _overlap_added(samples: torch.Tensor, rates: torch.Tensor, length: int) -> torch.Tensor:

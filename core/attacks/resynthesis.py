@@ -143,13 +143,13 @@ def fundamental_hz(samples: torch.Tensor) -> torch.Tensor:
 
 
 MAKERS: dict[str, Maker] = {
-    "griffin-lim": griffin_lim,
-    "mel-inversion": mel_inversion,
-    "mel-smoothing": lambda samples, generator: mel_inversion(samples, generator, phase="original"),
-    "lpc": source_filter,
-    "cepstral-vocoder": lambda samples, generator: source_filter(samples, generator, envelope="cepstrum", order=40),
+    "griffin_lim": griffin_lim,
+    "mel_inversion": mel_inversion,
+    "mel_smoothing": lambda samples, generator: mel_inversion(samples, generator, phase="original"),
+    "lpc_copy": source_filter,
+    "cepstral_copy": lambda samples, generator: source_filter(samples, generator, envelope="cepstrum", order=40),
     "sinusoidal": sinusoidal,
-    "phase-vocoder": phase_vocoder,
+    "phase_vocoder": phase_vocoder,
 }
 """Attack name -> maker with its usual parameters."""
 

@@ -92,7 +92,7 @@ def analysed(samples: np.ndarray, pitch: PitchMethod = "dio") -> WorldParameters
     )
 
 
-MAKERS: dict[str, Maker] = {"world-copy": world_copy, "world-conversion": world_conversion}
+MAKERS: dict[str, Maker] = {"world_copy": world_copy, "world_conversion": world_conversion}
 """Attack name -> maker with its usual parameters."""
 
 

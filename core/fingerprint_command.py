@@ -1,0 +1,79 @@
+"""`python -m core fingerprints`: what a detector looks at in every recording of a labelled folder, stored for the dashboard."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from core.checkpoints import detector_named
+from core.explanation_records import DEFAULT_METHOD, METHODS, TARGETS
+
+_EVERY_S = 10.0
+"""Between lines of progress where there is no terminal."""
+
+
+def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Folder, protocol, method, and where the result goes; the caller adds the detector."""
+    parser.add_argument("folder", type=Path, help="folder with the recordings, searched with all below it")
+    parser.add_argument(
+        "--protocol",
+        required=True,
+        metavar="FILE",
+        help="ASVspoof protocol, or a CSV table: utterance, label, attack, family, speaker",
+    )
+    parser.add_argument("--name", help="of the set (default: the protocol's file name)")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="how (default: %(default)s)")
+    parser.add_argument("--layer", metavar="NAME", help="convolutional layer of grad_cam (default: as on the page Saliency)")
+    parser.add_argument(
+        "--target", choices=TARGETS, default="spoof_minus_bona_fide", help="evidence for what (default: %(default)s)"
+    )
+    parser.add_argument("--tested", type=int, default=0, metavar="N", help="test N maps drawn at random: slow (default: none)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the result (default: where the dashboard looks)")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measures, or goes on where an earlier run stopped; prints where the result is."""
+    from core.fingerprint_files import load_fingerprints, own_folder
+    from core.fingerprint_groups import fingerprints_of, groupings_of
+    from core.fingerprint_words import report_lines
+    from core.fingerprints import FingerprintOptions, measure_fingerprints
+    from core.labelled_folders import recordings_of
+    from core.trial_sets import make_trial_set
+
+    detector = detector_named(options.detector)
+    how = FingerprintOptions(method=options.method, layer=options.layer, target=options.target, num_tested=options.tested)
+    name, table = recordings_of(options.folder, options.protocol)
+    trial_set = make_trial_set(options.name or name, table)
+    with _Progress() as progress:
+        manifest = measure_fingerprints(detector, trial_set, options.out or own_folder(), options=how, on_progress=progress.show)
+    measured = load_fingerprints(manifest)
+    for line in report_lines(measured, fingerprints_of(measured, groupings_of(measured)[0])):
+        print(line)
+    print(manifest)
+    return 0
+
+
+class _Progress:
+    """A bar on a terminal, a plain line every ten seconds otherwise."""
+
+    def __enter__(self) -> _Progress:
+        self._bar, self._shown_at = None, time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, num_done: int, num: int) -> None:
+        """Told after every recording."""
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = self._bar or tqdm(total=num, unit="map", initial=num_done - 1, dynamic_ncols=True)
+            self._bar.update(num_done - self._bar.n)
+        elif time.monotonic() - self._shown_at >= _EVERY_S or num_done == num:
+            self._shown_at = time.monotonic()
+            print(f"{num_done} of {num} recordings", file=sys.stderr)

@@ -1,0 +1,273 @@
+"""Mean maps of groups of recordings with their intervals, and what two groups differ in. Reads fingerprints; draws nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from core.curves import wilson_interval
+from core.draws import group_ids
+from core.evaluation_records import Grouping
+from core.fingerprint_records import (
+    ALL_SPOOFS,
+    BONA_FIDE,
+    FRAME_TITLES,
+    ZONES,
+    Curve,
+    DifferingBands,
+    Fingerprint,
+    FingerprintComparison,
+    FingerprintError,
+    FingerprintSet,
+    Frames,
+    GroupSize,
+    TestedShare,
+    ZoneShare,
+)
+from core.group_figures import speaker_draws
+from core.resampling import Interval
+from core.trial_attributes import available_groupings, coded
+from core.trial_sets import TrialSet, make_trial_set
+
+NUM_RESAMPLES = 1_000
+NUM_SHUFFLES = 1_999
+MIN_UNITS = 5
+"""Speakers (recordings where they are not known) from which on a group is taken to stand for its kind."""
+_MIN_REACH = 0.5
+"""Share of the recordings that must reach a time for a mean to be given there: of fewer, it would be of the long ones only."""
+_GROUPINGS = ("family", "attack", "generator", "known")
+
+
+def groupings_of(measured: FingerprintSet) -> tuple[Grouping, ...]:
+    """What the spoofs can be grouped by, families first where they are known."""
+    available = available_groupings(_trial_set(measured))
+    return tuple(grouping for grouping in _GROUPINGS if grouping in available)
+
+
+@functools.lru_cache(maxsize=16)
+def fingerprints_of(measured: FingerprintSet, grouping: Grouping) -> tuple[Fingerprint, ...]:
+    """Bona fide, all spoofs, then every group in its natural order; those without a single map are left out.
+
+    Raises:
+        CoreError: the set knows nothing of the grouping.
+    """
+    rows = _rows_of(measured, grouping)
+    reference = measured.profile("all")[rows[BONA_FIDE]]
+    with np.errstate(invalid="ignore"):
+        bona_fide = np.nanmean(reference, axis=0) if np.isfinite(reference).any() else None
+    with_maps = {key: of_group for key, of_group in rows.items() if measured.has_map[of_group].any()}
+    return tuple(_fingerprint(measured, key, of_group, bona_fide) for key, of_group in with_maps.items())
+
+
+def compare_fingerprints(
+    measured: FingerprintSet, grouping: Grouping, first: str, second: str, *, frames: Frames = "all"
+) -> FingerprintComparison:
+    """What the mean map of one group has over bands that another's has not.
+
+    The interval is simultaneous, so that bands may be picked out after looking: of groups that are alike, one in twenty pairs
+    has a band in which the interval keeps off 0. It comes of shuffling speakers (recordings where they are not known) between
+    the groups.
+
+    Raises:
+        FingerprintError: the two are the same, or one has no maps.
+
+    Source: the maximum over bands: Westfall and Young (1993), "Resampling-based multiple testing", single-step maxT.
+    """
+    if first == second:
+        raise FingerprintError("A group does not differ from itself; choose two.")
+    rows = _rows_of(measured, grouping)
+    profile = measured.profile(frames)
+    chosen = []
+    for key in (first, second):
+        of_group = rows.get(key, np.zeros(0, dtype=int))
+        of_group = of_group[np.isfinite(profile[of_group]).all(axis=1)]
+        if not len(of_group):
+            raise FingerprintError(f"{key} has no map with {FRAME_TITLES[frames].lower()} in it.")
+        chosen.append(of_group)
+    together = np.concatenate(chosen)
+    is_first = np.repeat([True, False], [len(of_group) for of_group in chosen])
+    speakers = _speakers(measured, together)
+    means = [profile[of_group].mean(axis=0, dtype=np.float64) for of_group in chosen]
+    difference = _shuffled_difference(profile[together].astype(np.float64), is_first, speakers)
+    return FingerprintComparison(
+        first=first,
+        second=second,
+        frames=frames,
+        difference=difference,
+        differing=_differing(measured.band_edges, difference, *means),
+        is_reliable=min(_num_known(measured, of_group) for of_group in chosen) >= MIN_UNITS,
+    )
+
+
+def with_at_least(fingerprints: Sequence[Fingerprint], num_recordings: int) -> tuple[Fingerprint, ...]:
+    """Those of so many recordings or more, and bona fide."""
+    return tuple(f for f in fingerprints if f.key == BONA_FIDE or f.size.num_recordings >= num_recordings)
+
+
+def passing_share(measured: FingerprintSet, label: str | None = None) -> TestedShare | None:
+    """How many of the maps that were tested passed, of a label or of all; None where none was tested."""
+    table = measured.table if label is None else measured.table[measured.table["label"] == label]
+    tested = table["tested"][table["tested"] != ""]
+    if tested.empty:
+        return None
+    passed = int((tested == "passes").sum())
+    low, high = wilson_interval(passed, len(tested))
+    return TestedShare(num_tested=len(tested), num_passed=passed, low=low, high=high)
+
+
+def _rows_of(measured: FingerprintSet, grouping: Grouping) -> dict[str, np.ndarray]:
+    """Rows of the table of bona fide speech, of all spoofs, and of each group of spoofs."""
+    trial_set = _trial_set(measured)
+    codes, titles = coded(trial_set, grouping)
+    is_spoof = trial_set.is_spoof
+    rows = {BONA_FIDE: np.flatnonzero(~is_spoof), ALL_SPOOFS: np.flatnonzero(is_spoof)}
+    for code, title in enumerate(titles):
+        found = np.flatnonzero(is_spoof & (codes == code))
+        if len(found):
+            rows.setdefault(title, found)
+    return rows
+
+
+def _trial_set(measured: FingerprintSet) -> TrialSet:
+    """The recordings as the groupings of evaluations take them."""
+    table = measured.table.drop(columns=["status", "tested"]).replace("", None)
+    table["known_system"] = table["known_system"].map({"True": True, "False": False}).astype("boolean")
+    return make_trial_set(measured.summary.set_name, table, key=measured.summary.set_key)
+
+
+def _fingerprint(measured: FingerprintSet, key: str, rows: np.ndarray, bona_fide: np.ndarray | None) -> Fingerprint:
+    status = measured.table["status"].to_numpy()[rows]
+    with_map = rows[measured.has_map[rows]]
+    speakers = _speakers(measured, with_map)
+    draws = _Draws(len(with_map), speakers)
+    share, time = (measured.arrays[name][with_map] for name in ("zone_share", "zone_time"))
+    zones = draws.curve(share)
+    of_time = time.mean(axis=0)
+    onset = measured.arrays["onset"][with_map]
+    reach = np.isfinite(onset).mean(axis=0)
+    mean = measured.profile("all")[with_map].mean(axis=0)
+    return Fingerprint(
+        key=key,
+        size=GroupSize(
+            num_recordings=len(with_map),
+            num_empty=int((status == "empty").sum()),
+            num_refused=int((status == "refused").sum()),
+            num_units=draws.num_units,
+            unit="recordings" if speakers is None else "speakers",
+            num_known=_num_known(measured, with_map),
+        ),
+        bands={frames: draws.curve(measured.profile(frames)[with_map]) for frames in FRAME_TITLES},
+        zones=tuple(
+            ZoneShare(
+                zone=zone,
+                share=Interval(value=float(zones.value[i]), low=float(zones.low[i]), high=float(zones.high[i])),
+                of_time=float(of_time[i]),
+            )
+            for i, zone in enumerate(ZONES)
+        ),
+        relative=draws.curve(measured.arrays["relative"][with_map]),
+        onset=draws.curve(np.where(reach >= _MIN_REACH, onset, np.nan)),
+        onset_reach=reach,
+        common_with_bona_fide=float("nan") if bona_fide is None else _common(mean, bona_fide),
+    )
+
+
+class _Draws:
+    """Resamples of a group's recordings: of whole speakers, or one by one.
+
+    Args:
+        num: recordings.
+        speakers: `[recording]`; None: one by one.
+    """
+
+    def __init__(self, num: int, speakers: np.ndarray | None) -> None:
+        self.ids = np.arange(num) if speakers is None else group_ids(speakers)
+        self.num_units = int(self.ids.max()) + 1
+        self.counts = speaker_draws(self.num_units, NUM_RESAMPLES)
+
+    def curve(self, values: np.ndarray) -> Curve:
+        """Mean of `[recording, point]` over those where it is known, with its 95 % percentile interval; none of a single unit."""
+        is_known = np.isfinite(values)
+        sums, nums = (np.zeros((self.num_units, values.shape[1])) for _ in range(2))
+        np.add.at(sums, self.ids, np.where(is_known, values, 0.0))
+        np.add.at(nums, self.ids, is_known)
+        with np.errstate(invalid="ignore"):  # no recording of a resample may be known there
+            value = sums.sum(axis=0) / nums.sum(axis=0)
+            resampled = (self.counts @ sums) / (self.counts @ nums)
+        varies = (nums > 0).sum(axis=0) > 1
+        if self.num_units == 1:
+            ends = np.full((2, len(value)), np.nan)
+        elif np.isfinite(resampled).all():
+            ends = np.percentile(resampled, [2.5, 97.5], axis=0)
+        else:  # several times as slow
+            ends = np.full((2, len(value)), np.nan)
+            ends[:, varies] = np.nanpercentile(resampled[:, varies], [2.5, 97.5], axis=0)
+        return Curve(value=value, low=ends[0], high=ends[1])
+
+
+def _shuffled_difference(profile: np.ndarray, is_first: np.ndarray, speakers: np.ndarray | None) -> Curve:
+    """The first group's mean less the second's, with an interval for all bands at once.
+
+    A bootstrap would call chance a difference where one group is small: of eight recordings, none may have any saliency in a band
+    where one in ten has, and their spread is then 0. Shuffling asks what groups of these sizes differ by when they are alike.
+
+    Args:
+        profile: `[recording, band]`.
+        is_first: `[recording]`.
+        speakers: `[recording]`; a speaker's recordings in a group stay together. None: each alone.
+    """
+    ids = np.arange(len(is_first)) if speakers is None else group_ids(speakers)
+    ids = np.unique(2 * ids + is_first, return_inverse=True)[1]
+    num_units = int(ids.max()) + 1
+    sums, nums = np.zeros((num_units, profile.shape[1])), np.bincount(ids).astype(np.float64)
+    np.add.at(sums, ids, profile)
+    of_first = np.zeros(num_units, dtype=bool)
+    of_first[ids] = is_first
+    order = np.random.default_rng(0).random((NUM_SHUFFLES, num_units)).argsort(axis=1)
+    chosen = np.concatenate([of_first[None], order < of_first.sum()]).astype(np.float64)
+    means = [(part @ sums) / (part @ nums)[:, None] for part in (chosen, 1 - chosen)]
+    differences = means[0] - means[1]  # the first is what was seen
+    spread = np.sqrt(np.square(differences).mean(axis=0))
+    largest = np.abs(differences / np.where(spread > 0, spread, 1.0)).max(axis=1)
+    half = np.quantile(largest, 0.95, method="higher") * spread
+    return Curve(value=differences[0], low=differences[0] - half, high=differences[0] + half)
+
+
+def _differing(edges: np.ndarray, difference: Curve, first: np.ndarray, second: np.ndarray) -> tuple[DifferingBands, ...]:
+    """Runs of neighbouring bands on one side of 0."""
+    side = (difference.low > 0).astype(int) - (difference.high < 0).astype(int)
+    found, position = [], 0
+    for sign, run in groupby(side.tolist()):
+        start, position = position, position + len(list(run))
+        if sign:
+            inside = slice(start, position)
+            found.append(
+                DifferingBands(
+                    low=float(edges[start]),
+                    high=float(edges[position]),
+                    first=float(first[inside].mean()),
+                    second=float(second[inside].mean()),
+                )
+            )
+    return tuple(found)
+
+
+def _common(first: np.ndarray, second: np.ndarray) -> float:
+    """How much two profiles have in common when each is brought to a sum of 1: 1 of the same, 0 of none."""
+    return float(np.minimum(first / first.sum(), second / second.sum()).sum())
+
+
+def _speakers(measured: FingerprintSet, rows: np.ndarray) -> np.ndarray | None:
+    """Speakers of the rows, None for one who is not known; None where fewer than two are: the recordings then stand alone."""
+    speakers = pd.Series(measured.table["speaker"].to_numpy()[rows], dtype=object).replace("", None)
+    return speakers.to_numpy() if speakers.nunique() > 1 else None
+
+
+def _num_known(measured: FingerprintSet, rows: np.ndarray) -> int:
+    """Speakers of the rows, each recording alone where its speaker is not known."""
+    speakers = pd.Series(measured.table["speaker"].to_numpy()[rows], dtype=object).replace("", None)
+    return int(speakers.nunique() + speakers.isna().sum())
