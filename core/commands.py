@@ -95,6 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_command.add_evaluate_arguments(evaluate)
 
     _add_detector(explain_command.add_to(_command(commands, "explain", explain_command.run, "show what a detector looked at")))
+    many = _command(commands, "explain-audit", explain_command.run_audit_explanations, "as explain, of files of an audit")
+    _add_store(explain_command.add_audit(many))
     pointing = _command(commands, "pointing-game", explain_command.run_pointing_game, "how often maps point at a spoofed part")
     _add_detector(explain_command.add_pointing_game(pointing))
     fingerprints = _command(commands, "fingerprints", fingerprint_command.run, "what a detector looks at, attack by attack")

@@ -12,6 +12,7 @@ from pages.components import resources
 from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
 from pages.components.detection_view import show_missing_calibration
 from pages.components.entry_view import opened_entry, show_entry
+from pages.components.explain_selection import show_explaining
 from pages.components.export_buttons import show_exports
 from pages.components.frame import open_page, telling_failures
 from pages.components.links import linked_id
@@ -63,6 +64,9 @@ def show_audit(store: Store, audit_id: int) -> None:
             show_review_form(store, audit_id, selected or (opened.row,), chosen, num_matching)
         if opened and detector:
             show_entry(opened, detector)
+        if detector and num_matching:
+            st.subheader("What did the detector look at?")
+            show_explaining(store, audit_id, detector, chosen, num_matching)
         st.subheader("Export")
         show_exports(store, audit_id, chosen, num_matching)
 

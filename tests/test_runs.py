@@ -14,6 +14,7 @@ import pytest
 from run_folders import dead_pid, points, write_run
 
 from core import publishing
+from core.jobs import Job
 from core.publishing import PublishError, PublishStatus, last_publication, start_publishing
 from core.run_metrics import read_metrics
 from core.runs import STALE_S, RunError, RunStatus, compare_runs, find_runs, is_alive, read_run, runs_folder
@@ -197,7 +198,7 @@ def test_publishing_runs_in_a_process_of_its_own_and_tells_when_it_is_done(
     run = read_run(write_run(tmp_path / "mine"))
     assert last_publication(run) is None
     started = start_publishing(run, "new-one")
-    assert started.pid != os.getpid()
+    assert started.job.pid != os.getpid()
     assert last_publication(run) == started
     assert started.status is PublishStatus.RUNNING
     with pytest.raises(PublishError, match="being published as 'new-one' right now"):
@@ -205,7 +206,7 @@ def test_publishing_runs_in_a_process_of_its_own_and_tells_when_it_is_done(
     (run.folder / "go").touch()
     assert _ended(run) is PublishStatus.DONE
     assert (installed / "new-one" / "detector.json").is_file()
-    assert started.last_words() == "measuring dev"
+    assert started.job.last_words() == "measuring dev"
 
 
 def test_a_failed_publication_keeps_its_last_words(tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,14 +215,14 @@ def test_a_failed_publication_keeps_its_last_words(tmp_path: Path, installed: Pa
     run = read_run(write_run(tmp_path / "mine"))
     publication = start_publishing(run, "new-one")
     assert _ended(run) is PublishStatus.FAILED
-    assert publication.last_words() == "error: no prepared data at /data/packed"
-    assert publication.last_words(5) == "reading\nerror: no prepared data at /data/packed"
+    assert publication.job.last_words() == "error: no prepared data at /data/packed"
+    assert publication.job.last_words(5) == "reading\nerror: no prepared data at /data/packed"
 
 
 def test_another_process_with_the_same_number_is_not_ours(tmp_path: Path, installed: Path) -> None:
-    other = publishing.Publication(name="new-one", out=str(installed), pid=os.getpid(), started_at=0.0, log="/none")
+    other = publishing.Publication(job=Job(marker="new-one", out=str(installed), pid=os.getpid(), started_at=0.0, log="/none"))
     assert other.status is PublishStatus.FAILED
-    assert other.last_words() == ""
+    assert other.job.last_words() == ""
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "a/b", "x" * 65, ".hidden"])

@@ -59,17 +59,17 @@ def _show_last(run: Run) -> None:
 def _show_outcome(publication: Publication, status: PublishStatus) -> None:
     name = escaped(publication.name)
     if status is PublishStatus.RUNNING:
-        seconds = time.time() - publication.started_at
+        seconds = time.time() - publication.job.started_at
         st.info(f"Publishing **{name}**: calibrating and measuring, {seconds:.0f} s so far.", icon=":material/hourglass_top:")
-        if words := publication.last_words():
+        if words := publication.job.last_words():
             st.text(plain(words))
     elif status is PublishStatus.DONE:
         st.success(
-            f"**{name}** is installed in {escaped(publication.out)}. Audits can use it; its card says how well it does.",
+            f"**{name}** is installed in {escaped(publication.job.out)}. Audits can use it; its card says how well it does.",
             icon=":material/check_circle:",
         )
     else:
-        words = publication.last_words() or "The process ended without a word."
+        words = publication.job.last_words() or "The process ended without a word."
         st.error(f"**{name}** could not be published. {escaped(words.removeprefix('error: '))}", icon=":material/error:")
         with st.expander("What it said"):
-            st.code(publication.last_words(40) or "nothing", language=None)
+            st.code(publication.job.last_words(40) or "nothing", language=None)

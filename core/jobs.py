@@ -1,0 +1,84 @@
+"""Work that the dashboard starts in a process of its own: a small record of it, whether it runs, its last words.
+
+The process outlives this one. Nothing but the record, the log and the process number tells of it; what it makes is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from core.runs import is_alive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One process that was started."""
+
+    pid: int
+    marker: str
+    """One of its arguments, by which it is known again: numbers of processes are used again."""
+    started_at: float
+    """Seconds since 1970."""
+    log: str
+    """File that holds what it says."""
+    out: str
+    """Folder that it writes into."""
+
+    @property
+    def is_running(self) -> bool:
+        """As it is now."""
+        return is_alive(self.pid) and self._is_ours()
+
+    def _is_ours(self) -> bool:
+        try:
+            arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+            return not arguments or os.fsencode(self.marker) in arguments.split(b"\0")  # empty in the instant when it starts
+        except FileNotFoundError:  # no /proc, or it ended just now
+            return not Path("/proc").is_dir()
+
+    def last_words(self, num_lines: int = 1) -> str:
+        """The last lines that it wrote; empty when it wrote none."""
+        try:
+            text = Path(self.log).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        return "\n".join([line for line in text.splitlines() if line.strip()][-num_lines:])
+
+
+def start_job(command: Sequence[str], record: Path, *, marker: str, out: Path) -> Job:
+    """Starts a process in a session of its own and writes `record`; its log stands beside it.
+
+    Args:
+        command: program and arguments; `marker` is one of them.
+        record: file that `last_job` reads, overwritten.
+        marker: by which the process is known again.
+        out: folder that it writes into.
+    """
+    record.parent.mkdir(parents=True, exist_ok=True)
+    log = record.with_suffix(".log")
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd=Path(__file__).parents[1]
+        )
+    # Reaps the child, so that an ended process does not linger as a zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
+    job = Job(pid=process.pid, marker=marker, started_at=time.time(), log=str(log), out=str(out))
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    os.replace(partial, record)
+    return job
+
+
+def last_job(record: Path) -> Job | None:
+    """The job that was last started under this record on this machine; None when there was none or its record is damaged."""
+    try:
+        return Job(**json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,76 @@
+"""Explaining the files of an audit that match the filters: how many, by which method, how far it is, the result."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from core.audit_explaining import explaining, explanations_zip, is_explained, start_explaining
+from core.checkpoints import Detector
+from core.explain import available_methods
+from core.explanation_records import METHOD_NAMES
+from core.jobs import Job
+from core.records import TriageFilter
+from core.store import Store
+from pages.components.frame import escaped, plain, telling_failures
+
+REFRESH_S = 1.0
+MAX_EXPLAINED = 500
+
+
+def show_explaining(store: Store, audit_id: int, detector: Detector, chosen: TriageFilter, num_matching: int) -> None:
+    """The form, and the last explaining of this audit."""
+    last = explaining(store, audit_id)
+    with st.form(f"explain-{audit_id}", border=False):
+        row = st.container(horizontal=True, vertical_alignment="bottom")
+        most = max(1, min(MAX_EXPLAINED, num_matching))
+        limit = row.number_input(
+            f"The first, of {num_matching:,} that match the filters", 1, most, min(20, most), key=f"explain-limit-{audit_id}"
+        )
+        methods = available_methods(detector)
+        method = row.selectbox("Method", methods, format_func=METHOD_NAMES.__getitem__, key=f"explain-method-{audit_id}")
+        is_running = last is not None and last.is_running
+        if row.form_submit_button("Explain them", icon=":material/center_focus_strong:", disabled=is_running or not num_matching):
+            with telling_failures():
+                start_explaining(store, audit_id, chosen, limit=limit, method=method)
+                st.rerun()
+    st.caption(
+        "What the detector looked at in each, tested as on the page **Saliency**: a page to read, a table, pictures and arrays. "
+        "A few seconds per file; it goes on when this tab is closed, and goes on where it stopped when started again."
+    )
+    if last is not None:
+        _show_last(store, audit_id)
+
+
+def _show_last(store: Store, audit_id: int) -> None:
+    was_running = explaining(store, audit_id).is_running
+
+    @st.fragment(run_every=REFRESH_S if was_running else None)
+    def outcome() -> None:
+        job = explaining(store, audit_id)
+        if was_running and not job.is_running:
+            st.rerun()
+        _show_job(job, audit_id)
+
+    outcome()
+
+
+def _show_job(job: Job, audit_id: int) -> None:
+    if job.is_running:
+        st.info("Explaining, the first one takes longest.", icon=":material/hourglass_top:")
+        st.text(plain(job.last_words()))
+    elif is_explained(job):
+        st.download_button(
+            "The maps (ZIP)",
+            partial(explanations_zip, job),
+            file_name=f"audit-{audit_id}-explanations.zip",
+            mime="application/zip",
+            key=f"explain-zip-{audit_id}",
+            icon=":material/download:",
+            on_click="ignore",
+            help="Unpack it and open index.html. Filters that were changed since then are not in it: explain again.",
+        )
+    else:
+        words = job.last_words() or "The process ended without a word."
+        st.error(f"The files could not be explained. {escaped(words.removeprefix('error: '))}", icon=":material/error:")
