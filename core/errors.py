@@ -55,6 +55,10 @@ class StoreError(CoreError):
     """A store that cannot be opened, written, or is of a newer version."""
 
 
+class StoreUnavailableError(StoreError):
+    """A store that cannot be reached or used for now: the same may succeed later."""
+
+
 class ScanError(CoreError):
     """An audit that cannot start or go on."""
 

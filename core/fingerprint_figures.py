@@ -1,19 +1,19 @@
-"""Plotly figures and tables of fingerprints: two groups over bands, over time and over zones, and all groups as a heat map."""
+"""Plotly figures of fingerprints: two groups over bands, over time and over zones, and all groups as a heat map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.figure_style import finished, text_of
+from core.figure_style import finished, text_of, wrapped
 from core.fingerprint_records import (
     BONA_FIDE,
     NUM_RELATIVE,
     ONSET_EDGES_S,
+    ZONES,
     Curve,
     Fingerprint,
     FingerprintComparison,
@@ -29,7 +29,7 @@ _MARK = "rgba(204,121,167,0.28)"
 """Behind bands in which two groups differ."""
 _LEVELS = "Cividis"
 _DIFFERENCES = ((0.0, "#0072B2"), (0.5, "#F4F1EA"), (1.0, "#D55E00"))
-_TIMES = ("seconds from the onset", "part of the recording")
+_TICK = "#CC79A7"
 _EVEN = "times an even spread"
 
 
@@ -86,34 +86,37 @@ def time_figure(first: Fingerprint, second: Fingerprint, reference: Fingerprint 
 def zone_figure(first: Fingerprint, second: Fingerprint, reference: Fingerprint | None) -> go.Figure:
     """Share of the saliency before the onset, in speech, in pauses and after the end, with the share of the time beside it."""
     figure = go.Figure()
-    drawn = [(first, FIRST), (second, SECOND), (reference, REFERENCE)]
-    for fingerprint, colour in drawn:
-        if fingerprint is None:
-            continue
-        zones = fingerprint.zones
-        shares = np.array([[zone.share.value, zone.share.low, zone.share.high] for zone in zones]) * 100
+    drawn = [(f, colour) for f, colour in ((first, FIRST), (second, SECOND), (reference, REFERENCE)) if f is not None]
+    height = 0.8 / len(drawn)
+    for i, (fingerprint, colour) in enumerate(drawn):
+        places = np.arange(len(fingerprint.zones)) + height * (i + 0.5) - 0.4
+        shares = np.array([[zone.share.value, zone.share.low, zone.share.high] for zone in fingerprint.zones]) * 100
+        times = [100 * zone.of_time for zone in fingerprint.zones]
         figure.add_bar(
-            y=[zone.zone for zone in zones],
+            y=places,
             x=shares[:, 0],
-            error_x={"array": shares[:, 2] - shares[:, 0], "arrayminus": shares[:, 0] - shares[:, 1], "symmetric": False},
+            width=0.9 * height,
+            error_x={
+                "array": shares[:, 2] - shares[:, 0],
+                "arrayminus": shares[:, 0] - shares[:, 1],
+                "symmetric": False,
+                "color": REFERENCE,
+                "thickness": 1.5,
+            },
             name=text_of(fingerprint.key),
             orientation="h",
             marker_color=colour,
-            customdata=[100 * zone.of_time for zone in zones],
-            hovertemplate="%{y}: %{x:.1f} % of the saliency, %{customdata:.1f} % of the time<extra>%{fullData.name}</extra>",
+            opacity=0.85,
+            customdata=[[zone.zone, time] for zone, time in zip(fingerprint.zones, times, strict=True)],
+            hovertemplate="%{customdata[0]}: %{x:.1f} % of the saliency, %{customdata[1]:.1f} % of the time"
+            "<extra>%{fullData.name}</extra>",
         )
-    for fingerprint, offset in zip([f for f, _ in drawn if f is not None], _offsets(len([f for f, _ in drawn if f is not None]))):
+        tick = {"symbol": "line-ns", "size": 300 * height / len(ZONES), "line": {"width": 2.5, "color": _TICK}}
         figure.add_scatter(
-            y=[i + offset for i in range(len(fingerprint.zones))],
-            x=[100 * zone.of_time for zone in fingerprint.zones],
-            mode="markers",
-            marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": "#F0E442"}},
-            name="share of the time",
-            showlegend=fingerprint is first,
-            hoverinfo="skip",
+            y=places, x=times, mode="markers", marker=tick, name="share of the time", showlegend=i == 0, hoverinfo="skip"
         )
     figure.update_xaxes(title_text="Share of the saliency (%)", rangemode="tozero")
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(tickvals=list(range(len(ZONES))), ticktext=list(ZONES), range=[len(ZONES) - 0.5, -0.5], zeroline=False)
     return finished(figure, height=380)
 
 
@@ -133,7 +136,7 @@ def heat_figure(
     if less_bona_fide:
         limit = float(np.nanmax(np.abs(values))) or 1.0
         scale = {"colorscale": _DIFFERENCES, "zmin": -limit, "zmax": limit}
-    names = [f"{text_of(fingerprint.key)} ({fingerprint.size.num_recordings})" for fingerprint in fingerprints]
+    names = [wrapped(f"{fingerprint.key} ({fingerprint.size.num_recordings})", num_chars=22) for fingerprint in fingerprints]
     title = "more or less than bona fide" if less_bona_fide else _EVEN
     figure = go.Figure(
         go.Heatmap(
@@ -148,7 +151,7 @@ def heat_figure(
     )
     figure.update_xaxes(title_text=_band_title(measured.summary))
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
-    return finished(figure, height=130 + 24 * len(names), has_legend=False)
+    return finished(figure, height=130 + 28 * len(names), has_legend=False)
 
 
 def heat_values(fingerprints: Sequence[Fingerprint], *, frames: Frames, less_bona_fide: bool) -> np.ndarray:
@@ -164,46 +167,6 @@ def time_centres(axis: TimeAxis) -> np.ndarray:
     if axis == "onset":
         return (np.array(ONSET_EDGES_S[1:]) + np.array(ONSET_EDGES_S[:-1])) / 2
     return (np.arange(NUM_RELATIVE) + 0.5) * 100 / NUM_RELATIVE
-
-
-def band_frame(measured: FingerprintSet, fingerprints: Sequence[Fingerprint], frames: Frames) -> pd.DataFrame:
-    """The numbers of the bands: a row per group and band."""
-    parts = []
-    for fingerprint in fingerprints:
-        curve = fingerprint.bands[frames]
-        columns = {"low": measured.band_edges[:-1], "high": measured.band_edges[1:], "saliency": curve.value}
-        columns |= {"interval_low": curve.low, "interval_high": curve.high}
-        parts.append(pd.DataFrame({"group": fingerprint.key, "frames": frames, "unit": measured.summary.row_label, **columns}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def time_frame(fingerprints: Sequence[Fingerprint], axis: TimeAxis) -> pd.DataFrame:
-    """The numbers of the time profiles: a row per group and step."""
-    centres = time_centres(axis)
-    parts = []
-    for fingerprint in fingerprints:
-        curve: Curve = getattr(fingerprint, axis)
-        columns = {"at": centres, "saliency": curve.value, "interval_low": curve.low, "interval_high": curve.high}
-        parts.append(pd.DataFrame({"group": fingerprint.key, "axis": axis, **columns}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def size_frame(fingerprints: Sequence[Fingerprint]) -> pd.DataFrame:
-    """A row per group: how many recordings, and where the saliency lies."""
-    return pd.DataFrame(
-        [
-            {
-                "group": fingerprint.key,
-                "recordings": fingerprint.size.num_recordings,
-                "resampled": f"{fingerprint.size.num_units} {fingerprint.size.unit}",
-                "without evidence": fingerprint.size.num_empty,
-                "refused": fingerprint.size.num_refused,
-                **{zone.zone: zone.share.value for zone in fingerprint.zones},
-                "as bona fide": fingerprint.common_with_bona_fide,
-            }
-            for fingerprint in fingerprints
-        ]
-    )
 
 
 def _drawn(fingerprints: Sequence[Fingerprint], first: str, second: str) -> list[tuple[Fingerprint, str]]:
@@ -247,11 +210,6 @@ def _add_curve(
         hovertemplate="%{x:.2f}: %{y:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra>%{fullData.name}</extra>",
         **place,
     )
-
-
-def _offsets(num: int) -> list[float]:
-    """Where the bars of a group of `num` lie round its middle, of Plotly's bars with their gap of 0.2."""
-    return [0.8 * ((i + 0.5) / num - 0.5) for i in range(num)]
 
 
 def _centres(measured: FingerprintSet) -> np.ndarray:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from core import shipped_results
+from core.explanation_records import METHODS
 from core.fingerprint_records import (
     PROFILE_ARRAYS,
     TABLE_COLUMNS,
@@ -26,10 +27,12 @@ from core.fingerprint_records import (
     Status,
 )
 from core.schema import default_url
+from core.shipped_results import SHIPPED_RESULTS
 
 SCHEMA_VERSION = 1
+SHIPPED_FINGERPRINTS = SHIPPED_RESULTS / "fingerprints"
 _PARTIAL = ".partial.jsonl"
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 def own_folder() -> Path:
@@ -47,14 +50,16 @@ def stem_of(summary: FingerprintSummary) -> str:
 
 
 def list_fingerprints() -> tuple[tuple[tuple[Path, FingerprintSummary], ...], tuple[str, ...]]:
-    """The stored fingerprints, shipped ones first, then the user's own; and a sentence for each that cannot be read."""
+    """The stored fingerprints, shipped ones first, methods in their usual order; and a sentence for each that cannot be read."""
     found, problems = [], []
-    for folder in (shipped_results.SHIPPED_RESULTS / "fingerprints", own_folder()):
+    for folder in (SHIPPED_FINGERPRINTS, own_folder()):
+        of_folder = []
         for manifest in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             try:
-                found.append((manifest, _summary_of(manifest)))
+                of_folder.append((manifest, _summary_of(manifest)))
             except FingerprintError as error:
                 problems.append(str(error))
+        found += sorted(of_folder, key=lambda pair: METHODS.index(pair[1].method))
     return tuple(found), tuple(problems)
 
 
@@ -214,7 +219,8 @@ def _line_of(content: dict[str, Any]) -> JournalLine:
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 5) for value in values]
+    """As exact as they are stored, so that a run that was interrupted gives the same bytes."""
+    return [None if np.isnan(value) else float(value) for value in values.astype(np.float16)]
 
 
 def _summary_of(manifest: Path) -> FingerprintSummary:
@@ -223,6 +229,8 @@ def _summary_of(manifest: Path) -> FingerprintSummary:
         version = content.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise FingerprintError(f"{manifest} has schema version {version}; this program reads {SCHEMA_VERSION}.")
+        if content["method"] not in METHODS:
+            raise FingerprintError(f"{manifest} is of the method {content['method']!r}, which this program does not know.")
         return FingerprintSummary(**content)
     except _DAMAGED as error:
         raise _damaged(manifest, error) from None

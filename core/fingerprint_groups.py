@@ -1,10 +1,9 @@
-"""Mean maps of groups of recordings with their intervals, and what two groups differ in. Reads fingerprints; draws nothing."""
+"""Mean maps of groups of recordings, with intervals over speakers. Compares no groups (`fingerprint_comparison`), draws nothing."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,8 @@ from core.fingerprint_records import (
     FRAME_TITLES,
     ZONES,
     Curve,
-    DifferingBands,
     Fingerprint,
-    FingerprintComparison,
-    FingerprintError,
     FingerprintSet,
-    Frames,
     GroupSize,
     TestedShare,
     ZoneShare,
@@ -34,9 +29,6 @@ from core.trial_attributes import available_groupings, coded
 from core.trial_sets import TrialSet, make_trial_set
 
 NUM_RESAMPLES = 1_000
-NUM_SHUFFLES = 1_999
-MIN_UNITS = 5
-"""Speakers (recordings where they are not known) from which on a group is taken to stand for its kind."""
 _MIN_REACH = 0.5
 """Share of the recordings that must reach a time for a mean to be given there: of fewer, it would be of the long ones only."""
 _GROUPINGS = ("family", "attack", "generator", "known")
@@ -55,52 +47,12 @@ def fingerprints_of(measured: FingerprintSet, grouping: Grouping) -> tuple[Finge
     Raises:
         CoreError: the set knows nothing of the grouping.
     """
-    rows = _rows_of(measured, grouping)
+    rows = rows_of(measured, grouping)
     reference = measured.profile("all")[rows[BONA_FIDE]]
     with np.errstate(invalid="ignore"):
         bona_fide = np.nanmean(reference, axis=0) if np.isfinite(reference).any() else None
     with_maps = {key: of_group for key, of_group in rows.items() if measured.has_map[of_group].any()}
     return tuple(_fingerprint(measured, key, of_group, bona_fide) for key, of_group in with_maps.items())
-
-
-def compare_fingerprints(
-    measured: FingerprintSet, grouping: Grouping, first: str, second: str, *, frames: Frames = "all"
-) -> FingerprintComparison:
-    """What the mean map of one group has over bands that another's has not.
-
-    The interval is simultaneous, so that bands may be picked out after looking: of groups that are alike, one in twenty pairs
-    has a band in which the interval keeps off 0. It comes of shuffling speakers (recordings where they are not known) between
-    the groups.
-
-    Raises:
-        FingerprintError: the two are the same, or one has no maps.
-
-    Source: the maximum over bands: Westfall and Young (1993), "Resampling-based multiple testing", single-step maxT.
-    """
-    if first == second:
-        raise FingerprintError("A group does not differ from itself; choose two.")
-    rows = _rows_of(measured, grouping)
-    profile = measured.profile(frames)
-    chosen = []
-    for key in (first, second):
-        of_group = rows.get(key, np.zeros(0, dtype=int))
-        of_group = of_group[np.isfinite(profile[of_group]).all(axis=1)]
-        if not len(of_group):
-            raise FingerprintError(f"{key} has no map with {FRAME_TITLES[frames].lower()} in it.")
-        chosen.append(of_group)
-    together = np.concatenate(chosen)
-    is_first = np.repeat([True, False], [len(of_group) for of_group in chosen])
-    speakers = _speakers(measured, together)
-    means = [profile[of_group].mean(axis=0, dtype=np.float64) for of_group in chosen]
-    difference = _shuffled_difference(profile[together].astype(np.float64), is_first, speakers)
-    return FingerprintComparison(
-        first=first,
-        second=second,
-        frames=frames,
-        difference=difference,
-        differing=_differing(measured.band_edges, difference, *means),
-        is_reliable=min(_num_known(measured, of_group) for of_group in chosen) >= MIN_UNITS,
-    )
 
 
 def with_at_least(fingerprints: Sequence[Fingerprint], num_recordings: int) -> tuple[Fingerprint, ...]:
@@ -119,7 +71,7 @@ def passing_share(measured: FingerprintSet, label: str | None = None) -> TestedS
     return TestedShare(num_tested=len(tested), num_passed=passed, low=low, high=high)
 
 
-def _rows_of(measured: FingerprintSet, grouping: Grouping) -> dict[str, np.ndarray]:
+def rows_of(measured: FingerprintSet, grouping: Grouping) -> dict[str, np.ndarray]:
     """Rows of the table of bona fide speech, of all spoofs, and of each group of spoofs."""
     trial_set = _trial_set(measured)
     codes, titles = coded(trial_set, grouping)
@@ -142,7 +94,7 @@ def _trial_set(measured: FingerprintSet) -> TrialSet:
 def _fingerprint(measured: FingerprintSet, key: str, rows: np.ndarray, bona_fide: np.ndarray | None) -> Fingerprint:
     status = measured.table["status"].to_numpy()[rows]
     with_map = rows[measured.has_map[rows]]
-    speakers = _speakers(measured, with_map)
+    speakers = speakers_of(measured, with_map)
     draws = _Draws(len(with_map), speakers)
     share, time = (measured.arrays[name][with_map] for name in ("zone_share", "zone_time"))
     zones = draws.curve(share)
@@ -158,7 +110,7 @@ def _fingerprint(measured: FingerprintSet, key: str, rows: np.ndarray, bona_fide
             num_refused=int((status == "refused").sum()),
             num_units=draws.num_units,
             unit="recordings" if speakers is None else "speakers",
-            num_known=_num_known(measured, with_map),
+            num_known=num_known(measured, with_map),
         ),
         bands={frames: draws.curve(measured.profile(frames)[with_map]) for frames in FRAME_TITLES},
         zones=tuple(
@@ -209,65 +161,18 @@ class _Draws:
         return Curve(value=value, low=ends[0], high=ends[1])
 
 
-def _shuffled_difference(profile: np.ndarray, is_first: np.ndarray, speakers: np.ndarray | None) -> Curve:
-    """The first group's mean less the second's, with an interval for all bands at once.
-
-    A bootstrap would call chance a difference where one group is small: of eight recordings, none may have any saliency in a band
-    where one in ten has, and their spread is then 0. Shuffling asks what groups of these sizes differ by when they are alike.
-
-    Args:
-        profile: `[recording, band]`.
-        is_first: `[recording]`.
-        speakers: `[recording]`; a speaker's recordings in a group stay together. None: each alone.
-    """
-    ids = np.arange(len(is_first)) if speakers is None else group_ids(speakers)
-    ids = np.unique(2 * ids + is_first, return_inverse=True)[1]
-    num_units = int(ids.max()) + 1
-    sums, nums = np.zeros((num_units, profile.shape[1])), np.bincount(ids).astype(np.float64)
-    np.add.at(sums, ids, profile)
-    of_first = np.zeros(num_units, dtype=bool)
-    of_first[ids] = is_first
-    order = np.random.default_rng(0).random((NUM_SHUFFLES, num_units)).argsort(axis=1)
-    chosen = np.concatenate([of_first[None], order < of_first.sum()]).astype(np.float64)
-    means = [(part @ sums) / (part @ nums)[:, None] for part in (chosen, 1 - chosen)]
-    differences = means[0] - means[1]  # the first is what was seen
-    spread = np.sqrt(np.square(differences).mean(axis=0))
-    largest = np.abs(differences / np.where(spread > 0, spread, 1.0)).max(axis=1)
-    half = np.quantile(largest, 0.95, method="higher") * spread
-    return Curve(value=differences[0], low=differences[0] - half, high=differences[0] + half)
-
-
-def _differing(edges: np.ndarray, difference: Curve, first: np.ndarray, second: np.ndarray) -> tuple[DifferingBands, ...]:
-    """Runs of neighbouring bands on one side of 0."""
-    side = (difference.low > 0).astype(int) - (difference.high < 0).astype(int)
-    found, position = [], 0
-    for sign, run in groupby(side.tolist()):
-        start, position = position, position + len(list(run))
-        if sign:
-            inside = slice(start, position)
-            found.append(
-                DifferingBands(
-                    low=float(edges[start]),
-                    high=float(edges[position]),
-                    first=float(first[inside].mean()),
-                    second=float(second[inside].mean()),
-                )
-            )
-    return tuple(found)
-
-
 def _common(first: np.ndarray, second: np.ndarray) -> float:
     """How much two profiles have in common when each is brought to a sum of 1: 1 of the same, 0 of none."""
     return float(np.minimum(first / first.sum(), second / second.sum()).sum())
 
 
-def _speakers(measured: FingerprintSet, rows: np.ndarray) -> np.ndarray | None:
+def speakers_of(measured: FingerprintSet, rows: np.ndarray) -> np.ndarray | None:
     """Speakers of the rows, None for one who is not known; None where fewer than two are: the recordings then stand alone."""
     speakers = pd.Series(measured.table["speaker"].to_numpy()[rows], dtype=object).replace("", None)
     return speakers.to_numpy() if speakers.nunique() > 1 else None
 
 
-def _num_known(measured: FingerprintSet, rows: np.ndarray) -> int:
+def num_known(measured: FingerprintSet, rows: np.ndarray) -> int:
     """Speakers of the rows, each recording alone where its speaker is not known."""
     speakers = pd.Series(measured.table["speaker"].to_numpy()[rows], dtype=object).replace("", None)
     return int(speakers.nunique() + speakers.isna().sum())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.fingerprint_groups import MIN_UNITS, passing_share
+from core.fingerprint_comparison import MIN_UNITS
+from core.fingerprint_groups import passing_share
 from core.fingerprint_records import (
     BONA_FIDE,
     DifferingBands,
@@ -66,7 +67,8 @@ def reliability_words(comparison: FingerprintComparison) -> str | None:
 def band_words(bands: DifferingBands, summary: FingerprintSummary) -> str:
     """A stretch of bands, e.g. `5.1-6.3 kHz`."""
     if summary.has_frequencies:
-        return f"{bands.low / 1_000:.1f}-{bands.high / 1_000:.1f} kHz"
+        low = "0" if bands.low < 50 else f"{bands.low / 1_000:.1f}"
+        return f"{low}-{bands.high / 1_000:.1f} kHz"
     name, _, unit = summary.row_label.partition(" ")
     return f"{name.lower()} {bands.low:.2f} to {bands.high:.2f} {unit}".strip()
 
@@ -82,7 +84,7 @@ def common_words(fingerprint: Fingerprint) -> str:
     )
 
 
-def tested_words(measured: FingerprintSet) -> str:
+def words_of_tests(measured: FingerprintSet) -> str:
     """What is known of the single maps' tests."""
     parts = [_passing(passing_share(measured, label), label) for label in ("bona fide", "spoof")]
     if not any(parts):

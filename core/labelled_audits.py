@@ -130,7 +130,9 @@ def label_entries(connection: sa.Connection, audit_id: int, trial_set: TrialSet)
     Raises:
         CoreError: the audit is not listed yet, or none of its files is in the set.
     """
-    audit = connection.execute(sa.select(audits.c.is_listed).where(audits.c.id == audit_id)).one_or_none()
+    # The lock is for PostgreSQL, where a worker writes results into the same rows in another order.
+    query = sa.select(audits.c.is_listed).where(audits.c.id == audit_id).with_for_update(key_share=True)
+    audit = connection.execute(query).one_or_none()
     if audit is None or not audit.is_listed:
         why = "is not in this store" if audit is None else "is still being listed; try again when all its files are known"
         raise CoreError(f"Audit {audit_id} {why}.")

@@ -1,6 +1,7 @@
 """The ledger of an audit: who works on it, what is listed, what is done. Only workers write it.
 
-Results and the counters that sum them are written in one transaction, so that a killed worker loses and repeats nothing.
+Results and the counters that sum them are written in one transaction, so that a killed worker loses and repeats nothing. Every
+call may be made twice, and is made again while the store is away (`core.patience`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import sqlalchemy as sa
 
 from core.errors import StoreError
 from core.filters import of_mode
+from core.patience import Patience, patient
 from core.protocols import Trial, utterance_of
-from core.records import AudioInfo, AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
+from core.records import AudioInfo, Audit, AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
 from core.schema import audits, entries, recordings, scores, segments
 from core.store import Store, is_dead
 
@@ -56,16 +58,26 @@ class Ledger:
         self.store, self.audit_id, self.worker = store, audit_id, worker
         audit = store.audit(audit_id)
         self.detector_hash, self.channels = audit.detector_hash, audit.settings.channels
+        self.patience = Patience()
+        self._seconds = audit.seconds_running
 
+    @patient
+    def audit(self) -> Audit:
+        """The audit as it stands."""
+        return self.store.audit(self.audit_id)
+
+    @patient
     def claim(self) -> bool:
         """Makes this worker the one that scores this audit; False when another living one has it."""
         now = time.time()
         with self.store.writing() as connection:
             # The lock is for PostgreSQL; in SQLite there is one writer at a time anyhow.
-            held = sa.select(audits.c.worker, audits.c.heartbeat_at).where(audits.c.id == self.audit_id).with_for_update()
+            columns = audits.c.worker, audits.c.heartbeat_at, audits.c.seconds_running
+            held = sa.select(*columns).where(audits.c.id == self.audit_id).with_for_update(key_share=True)
             holder = connection.execute(held).one()
-            if holder.worker and not is_dead(holder.worker, holder.heartbeat_at):
+            if holder.worker not in (None, self.worker) and not is_dead(holder.worker, holder.heartbeat_at):
                 return False
+            self._seconds = holder.seconds_running
             values = {
                 "worker": self.worker,
                 "heartbeat_at": now,
@@ -82,13 +94,20 @@ class Ledger:
         Raises:
             StoreError: another worker took the audit over.
         """
+        # Waiting for the store is no work. The sum is written, not a step: a beat whose answer was lost is repeated.
+        self._seconds += max(0.0, seconds - self.patience.take_waited_s())
+        return self._beat()
+
+    @patient
+    def _beat(self) -> str:
         mine = (audits.c.id == self.audit_id) & (audits.c.worker == self.worker)
         with self.store.writing() as connection:
-            values = {"heartbeat_at": time.time(), "seconds_running": audits.c.seconds_running + seconds}
+            values = {"heartbeat_at": time.time(), "seconds_running": self._seconds}
             if connection.execute(audits.update().where(mine).values(values)).rowcount == 0:
                 raise StoreError(f"Audit {self.audit_id} was taken over by another worker.")
             return connection.scalar(sa.select(audits.c.requested).where(mine))
 
+    @patient
     def release(self, status: AuditStatus, message: str | None = None) -> None:
         """Ends the worker's hold on the audit and says where it stands."""
         finished_at = time.time() if status in (AuditStatus.FINISHED, AuditStatus.CANCELLED, AuditStatus.FAILED) else None
@@ -98,6 +117,7 @@ class Ledger:
                 audits.update().where((audits.c.id == self.audit_id) & (audits.c.worker == self.worker)).values(values)
             )
 
+    @patient
     def add_entries(self, files: Sequence[FoundFile], trials: dict[str, Trial] | None = None) -> None:
         """Lists files of an audit; those listed before are left as they are."""
         rows = [_entry_row(self.audit_id, file, trials or {}) for file in files]
@@ -106,12 +126,14 @@ class Ledger:
         with self.store.writing() as connection:
             connection.execute(self.store.insert_new(entries), rows)
 
+    @patient
     def mark_listed(self) -> None:
         """Says that the folder was listed to its end, and counts."""
         with self.store.writing() as connection:
             num_files = connection.scalar(sa.select(sa.func.count()).where(entries.c.audit_id == self.audit_id))
             connection.execute(audits.update().where(audits.c.id == self.audit_id).values(is_listed=True, num_files=num_files))
 
+    @patient
     def pending_files(self, *, after: int, limit: int) -> tuple[PendingFile, ...]:
         """The next files to be scored, with entry ids above `after`."""
         query = sa.select(entries.c.id, entries.c.path_bytes, entries.c.size_bytes)
@@ -120,6 +142,7 @@ class Ledger:
             rows = connection.execute(query.order_by(entries.c.id).limit(limit)).all()
         return tuple(PendingFile(entry_id=row.id, path_bytes=row.path_bytes, size_bytes=row.size_bytes) for row in rows)
 
+    @patient
     def known_hashes(self, hashes: Iterable[str]) -> frozenset[str]:
         """Those contents that the audit's detector scored before in its channel mode."""
         query = sa.select(recordings.c.sha256).distinct().join(scores).where(recordings.c.sha256.in_(list(hashes)))
@@ -127,6 +150,7 @@ class Ledger:
         with self.store.reading() as connection:
             return frozenset(connection.scalars(query))
 
+    @patient
     def record_results(self, *, scored: Sequence[tuple[int, ScoredRecording]], reused: Sequence[tuple[int, str]]) -> None:
         """Writes results and the audit's counters in one transaction; entries that are done stay as they are.
 
@@ -136,7 +160,7 @@ class Ledger:
         """
         with self.store.writing() as connection:
             # As in `claim`: a worker that was taken over may record the same results at this moment.
-            connection.execute(sa.select(audits.c.id).where(audits.c.id == self.audit_id).with_for_update())
+            connection.execute(sa.select(audits.c.id).where(audits.c.id == self.audit_id).with_for_update(key_share=True))
             ids = self._add_recordings(connection, [record for _, record in scored])
             self._add_scores(connection, ids, [record for _, record in scored if record.sha256])
             updates = self._updates(connection, scored, reused)

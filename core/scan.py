@@ -26,7 +26,7 @@ from core.audio import sha256_of
 from core.checkpoints import Detector, detector_named
 from core.detect import Scorer
 from core.discovery import find_files
-from core.errors import AudioRefusal, CoreError, ScanError
+from core.errors import AudioRefusal, CoreError, ScanError, StoreUnavailableError
 from core.ledger import Ledger
 from core.protocols import read_protocol
 from core.records import Audit, AuditStatus, PendingFile, ScanSettings, ScoredRecording
@@ -65,17 +65,20 @@ def run_audit(
     if not ledger.claim():
         raise ScanError(f"Another worker is scoring audit {audit_id}; wait for it, or pause it first.")
     try:
-        audit = store.audit(audit_id)
+        audit = ledger.audit()
         scorer = Scorer(detector or detector_named(audit.detector_hash))
         run = _Run(store, ledger, audit, scorer, on_progress or (lambda audit: None))
         status = run.work()
         ledger.release(status, run.message)
     except KeyboardInterrupt:
+        ledger.patience.end()
         ledger.release(AuditStatus.PAUSED, "Interrupted from the keyboard; run it again to go on.")
     except BaseException as error:
-        ledger.release(AuditStatus.FAILED, str(error) if isinstance(error, CoreError) else f"Unexpected failure: {error!r}")
+        ledger.patience.end()
+        with suppress(StoreUnavailableError):  # a worker that is gone is seen to be gone, without a word from it
+            ledger.release(AuditStatus.FAILED, str(error) if isinstance(error, CoreError) else f"Unexpected failure: {error!r}")
         raise
-    return store.audit(audit_id)
+    return ledger.audit()
 
 
 def start_audit(store: Store, folder: str, detector: Detector, settings: ScanSettings) -> int:
@@ -114,11 +117,11 @@ def resume_audit(store: Store, audit_id: int) -> None:
     """
     store.queue(audit_id)
     cache_folder().mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "core", "worker", str(audit_id), "--db", store.url]
+    command = [sys.executable, "-m", "core", "worker", str(audit_id)]
+    options = {"start_new_session": True, "cwd": Path(__file__).parents[1]}
+    options["env"] = os.environ | {"EARWITNESS_DB": store.url}  # everybody may read arguments, and the URL may hold a password
     with open(cache_folder() / f"worker-{audit_id}.log", "ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path(__file__).parents[1]
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
     # Reaps the child, so that a killed worker does not linger as a zombie that looks alive.
     threading.Thread(target=process.wait, daemon=True).start()
 
@@ -181,6 +184,9 @@ class _Run:
             thread.start()
         try:
             return self._collect(results, num_running=len(threads))
+        except BaseException:
+            self.ledger.patience.end()  # the feeder is not to be waited for while it waits for the store
+            raise
         finally:
             self.stop.set()
             for thread in threads:
@@ -274,7 +280,7 @@ class _Run:
             return "run"
         wish = self.ledger.beat(now - self.last_beat)
         self.last_beat = now
-        self.on_progress(self.store.audit(self.audit.id))
+        self.on_progress(self.ledger.audit())
         return wish
 
     def _path(self, file: PendingFile) -> str:

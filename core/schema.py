@@ -1,4 +1,4 @@
-"""The store's tables, how a store is opened, and how an older one is brought up to date. No queries."""
+"""The store's tables, where they lie unless told, and how those of an older store are brought up to date. No queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from core.errors import StoreError
 
@@ -191,8 +190,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
 }
 """Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes."""
 
-WRITES = {"writes": True}
-"""Execution options of an engine whose transactions write."""
+_SCHEMA_LOCK = 0x0EA2_417E
+"""An advisory lock's number: any, but always the same."""
 
 
 def default_url() -> str:
@@ -200,32 +199,18 @@ def default_url() -> str:
     return os.environ.get("EARWITNESS_DB") or f"sqlite:///{Path.home() / '.earwitness' / 'earwitness.db'}"
 
 
-def open_engine(url: str) -> sa.Engine:
-    """An engine on a store that exists, is writable and of this version (made or migrated where needed).
-
-    Args:
-        url: a SQLAlchemy URL; `sqlite:///FILE` or `postgresql+psycopg://...`.
+def bring_up_to_date(connection: sa.Connection) -> None:
+    """Makes the tables in an empty database, or migrates those that are there.
 
     Raises:
-        StoreError: it cannot be opened or written, or is of a newer version.
+        StoreError: the store is of a newer version, or its database cannot hold every file name.
     """
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(parsed)
-        if engine.dialect.name == "sqlite":
-            sa.event.listen(engine, "connect", _set_up_sqlite)
-            sa.event.listen(engine, "begin", _begin_sqlite)
-        with engine.execution_options(**WRITES).begin() as connection:
-            _bring_up_to_date(connection)
-    except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
-        detail = getattr(error, "orig", None) or error
-        raise StoreError(f"The store {_shown(url)} cannot be opened for writing: {detail}. Check EARWITNESS_DB or --db.") from None
-    return engine
-
-
-def _bring_up_to_date(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        encoding = connection.scalar(sa.text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            raise StoreError(f"The database stores text as {encoding}; file names need UTF8. Create it with ENCODING 'UTF8'.")
+        # One process at a time makes or migrates the tables; SQLite has one writer anyhow.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
     if not sa.inspect(connection).has_table("schema_version"):
         metadata.create_all(connection)
         connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
@@ -237,31 +222,3 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
         for statement in MIGRATIONS[step]:
             connection.exec_driver_sql(statement.format(blob="BYTEA" if connection.dialect.name == "postgresql" else "BLOB"))
         connection.execute(schema_version.update().values(version=step))
-
-
-def _set_up_sqlite(connection: object, _: object) -> None:
-    """WAL lets pages read while a worker writes; the driver's own transactions are off, `_begin_sqlite` has ours."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "busy_timeout = 30000",
-        "journal_mode = WAL",
-        "synchronous = NORMAL",
-        "foreign_keys = ON",
-        "cache_size = -65536",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    """A writer takes the lock at once: one that reads first and writes later would fail instead of waiting."""
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _shown(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return repr(url)

@@ -18,17 +18,9 @@ _LABEL_SYMBOLS = {"bona fide": "circle", "spoof": "diamond", "all": "square"}
 
 
 def probe_figure(report: ShortcutReport) -> go.Figure:
-    """The EER of each trivial feature alone with its 95 % interval; 50 % is chance, and what chance may reach is marked."""
+    """The EER of each trivial feature alone with its 95 % interval; 50 % is chance."""
     figure = go.Figure()
     probes = list(enumerate(report.probes))
-    figure.add_scatter(
-        x=[100 * probe.chance_low for _, probe in probes],
-        y=[i for i, _ in probes],
-        mode="markers",
-        marker={"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#8C8C8C"}},
-        name="chance reaches down to here",
-        hovertemplate="chance alone: %{x:.1f} % or more, 19 times of 20<extra></extra>",
-    )
     for name, colour, symbol, is_leak in (("gives labels away", LEAKS, "diamond", True), ("no leak shown", CLEAN, "circle", False)):
         those = [(i, probe) for i, probe in probes if probe.is_leak is is_leak]
         figure.add_scatter(
@@ -57,10 +49,11 @@ def intervention_figure(effects: Sequence[InterventionEffect], *, score_words: s
     """How far the score moves on average when one trivial feature is changed, with 95 % intervals; full where it matters.
 
     Args:
-        effects: of one detector; those of one intervention share a row.
+        effects: of one detector; those of one intervention share a row, by class where labels are known.
         score_words: what its scores are called, with their unit.
     """
     figure = go.Figure()
+    effects = [effect for effect in effects if effect.label != "all"] or list(effects)
     names = list(dict.fromkeys(effect.name for effect in effects))
     titles = {effect.name: effect.title for effect in effects}
     labels = list(dict.fromkeys(effect.label for effect in effects))

@@ -15,7 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import StoreError
 from core.records import STALE_S, Audit, AuditStatus, ScanSettings
-from core.schema import WRITES, audits, default_url, detectors, open_engine
+from core.schema import audits, default_url, detectors
+from core.store_engine import WRITES, open_engine, shown_url
+from core.store_failures import store_error_of
 
 if TYPE_CHECKING:  # imports torch, which pages without sound do not need
     from core.checkpoints import Detector
@@ -34,17 +36,28 @@ class Store:
     def __init__(self, url: str | None = None) -> None:
         self.url = url or default_url()
         self.engine = open_engine(self.url)
+        self._is_postgresql = self.engine.dialect.name == "postgresql"
+        # What several statements read is of one moment, as in SQLite.
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self._is_postgresql else {}
+        self._reader, self._writer = self.engine.execution_options(**snapshot), self.engine.execution_options(**WRITES)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads."""
-        with _as_store_errors(), self.engine.connect() as connection:
+        """A transaction that only reads, all of one moment."""
+        with self._as_store_errors(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed when the block ends well."""
-        with _as_store_errors(), self.engine.execution_options(**WRITES).begin() as connection:
+    def writing(self, *, alone_in: str | None = None) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends well.
+
+        Args:
+            alone_in: a matter that one such transaction at a time deals with; for those that look first and write then.
+                In SQLite every writer is alone.
+        """
+        with self._as_store_errors(), self._writer.begin() as connection:
+            if alone_in and self._is_postgresql:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(alone_in))))
             yield connection
 
     # Audits -----------------------------------------------------------------------------------------------------
@@ -89,7 +102,9 @@ class Store:
         """
         with self.writing() as connection:
             this = audits.c.id == audit_id
-            holder = connection.execute(sa.select(audits.c.worker, audits.c.heartbeat_at).where(this).with_for_update()).one()
+            holder = connection.execute(
+                sa.select(audits.c.worker, audits.c.heartbeat_at).where(this).with_for_update(key_share=True)
+            ).one()
             if holder.worker and not is_dead(holder.worker, holder.heartbeat_at):
                 raise StoreError(f"Audit {audit_id} is being scored by another worker already.")
             values = {"status": AuditStatus.QUEUED, "requested": "run", "worker": None, "message": None, "finished_at": None}
@@ -118,8 +133,19 @@ class Store:
 
     def insert_new(self, table: sa.Table) -> sa.Insert:
         """An insert that leaves rows which are there already as they are."""
-        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        dialect = postgresql if self._is_postgresql else sqlite
         return dialect.insert(table).on_conflict_do_nothing()
+
+    @contextmanager
+    def _as_store_errors(self) -> Iterator[None]:
+        """Turns what the database refuses (full disk, read-only, gone) into a `StoreError`."""
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            failure = store_error_of(error, shown_url(self.url))
+            if failure is None:
+                raise
+            raise failure from error
 
 
 def is_dead(worker: str, heartbeat_at: float | None) -> bool:
@@ -133,15 +159,6 @@ def is_dead(worker: str, heartbeat_at: float | None) -> bool:
         except PermissionError:
             pass
     return heartbeat_at is None or time.time() - heartbeat_at > STALE_S
-
-
-@contextmanager
-def _as_store_errors() -> Iterator[None]:
-    """Turns what the database refuses (full disk, read-only, locked for too long) into a `StoreError`."""
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        raise StoreError(f"The store refused: {error.orig}. Check its disk space and permissions, then resume.") from error
 
 
 def _audit_from(row: sa.RowMapping) -> Audit:

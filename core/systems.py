@@ -17,6 +17,9 @@ from core.stored_trials import drop_scores, drop_unused, save_scores, save_trial
 from core.system_records import System, SystemSummary, TrialSetSummary
 from core.trial_sets import TrialSet
 
+_MATTER = "systems"
+"""Importing and removing look first and write then: one at a time, so that a name is taken once and a set in use stays."""
+
 
 def list_trial_sets(store: Store) -> tuple[TrialSetSummary, ...]:
     """All sets with the systems that scored them: imported ones and labelled audits, newest first, shipped results last."""
@@ -86,7 +89,7 @@ def add_system(store: Store, trial_set: TrialSet, name: str, scores: np.ndarray,
         raise CoreError("Scores are imported for a protocol, not for the labels of an audit. Attach the protocol to the audit.")
     if scores.shape != (len(trial_set),) or np.isinf(scores).any() or np.isnan(scores).all():
         raise CoreError(f"{name}: expected {len(trial_set)} scores, finite or NaN for none, for {trial_set.name}.")
-    with store.writing() as connection:
+    with store.writing(alone_in=_MATTER) as connection:
         stored = save_trial_set(connection, trial_set)
         if name in _names(connection, trial_set.key):
             raise CoreError(f"{stored.name} has a system {name!r} already. Give this one another name, or remove the other first.")
@@ -100,7 +103,7 @@ def remove_system(store: Store, key: str, name: str) -> None:
     Raises:
         CoreError: there is no imported system of that name in the set.
     """
-    with store.writing() as connection:
+    with store.writing(alone_in=_MATTER) as connection:
         if not drop_scores(connection, key, name):
             raise CoreError(f"There is no imported system {name!r} in this set; shipped results and audits are not removed here.")
 
@@ -118,7 +121,7 @@ def attach_protocol(store: Store, audit_id: int, trial_set: TrialSet) -> int:
     """
     if audit_of_key(trial_set.key) is not None:
         raise CoreError("The labels of another audit cannot be attached; give the protocol that they came from.")
-    with store.writing() as connection:
+    with store.writing(alone_in=_MATTER) as connection:
         num = label_entries(connection, audit_id, trial_set)
         save_trial_set(connection, trial_set)
         this = audit_labels.c.audit_id == audit_id

@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.components.figure_view import choose_picture_format
 from pages.components.frame import open_page, telling_failures
+from pages.components.shortcut_report import show_shortcut_tab
 from pages.components.stress_card import show_recording_tab
 from pages.components.stress_heat import show_heat_tab
 from pages.components.stress_subject import first_view
@@ -17,10 +18,15 @@ open_page(
     "whether trivial features give labels away.",
 )
 choose_picture_format()
-conditions, recording = st.tabs(["Conditions", "One recording"], default=first_view(), key="stress-tab", on_change="rerun")
+conditions, recording, shortcuts = st.tabs(
+    ["Conditions", "One recording", "Shortcuts"], default=first_view(), key="stress-tab", on_change="rerun"
+)
 if conditions.open:
     with conditions, telling_failures():
         show_heat_tab()
 if recording.open:
     with recording, telling_failures():
         show_recording_tab()
+if shortcuts.open:
+    with shortcuts, telling_failures():
+        show_shortcut_tab()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from postgres_server import NoServerError, PostgresServer
 
 torch.set_num_threads(1)
 
@@ -144,6 +145,48 @@ def store(store_url: str):
     from core.store import Store
 
     return Store(store_url)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A private PostgreSQL server; tests that need one are skipped where it cannot be started."""
+    try:
+        server = PostgresServer()
+    except NoServerError as error:
+        pytest.skip(f"needs a PostgreSQL server: {error}")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def _postgres_url(postgres: PostgresServer) -> str:
+    return postgres.new_database()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database(request: pytest.FixtureRequest) -> str:
+    """Which kind of database `any_store_url` is of: every test that uses one runs on both."""
+    return request.param
+
+
+@pytest.fixture
+def any_store_url(database: str, store_url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a fresh store in either database, the default one of this test and its child processes."""
+    if database == "sqlite":
+        return store_url
+    url = request.getfixturevalue("postgres").emptied(request.getfixturevalue("_postgres_url"))
+    monkeypatch.setenv("EARWITNESS_DB", url)
+    return url
+
+
+@pytest.fixture
+def any_store(any_store_url: str):
+    """An open fresh store in either database."""
+    from core.store import Store
+
+    opened = Store(any_store_url)
+    yield opened
+    opened.engine.dispose()
 
 
 @pytest.fixture(scope="session")

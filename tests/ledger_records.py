@@ -1,7 +1,4 @@
-"""Records, detectors and audits made by hand, for the tests of the store, of triage and of exports.
-
-The tests run on SQLite; with EARWITNESS_TEST_DB the same ones run on that (otherwise empty) PostgreSQL database.
-"""
+"""Records, detectors and audits made by hand, for the tests of the store, of triage and of exports."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import Detector, DetectorManifest
@@ -19,11 +15,10 @@ from core.features import FeatureConfig
 from core.ledger import Ledger
 from core.protocols import Trial
 from core.records import AudioInfo, Detection, FoundFile, ScanSettings, ScoredRecording, SegmentScore, SignalQuality, Verdict
-from core.schema import metadata
 from core.store import Store
 
-TEST_DB = os.environ.get("EARWITNESS_TEST_DB")
-sqlite_only = pytest.mark.skipif(TEST_DB is not None, reason="about SQLite")
+sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""For tests of what SQLite alone does, among those that run on both databases."""
 
 WORKER = f"{os.uname().nodename}:{os.getpid()}:tests"
 """A worker that lives as long as the tests."""
@@ -33,12 +28,8 @@ QUALITY = SignalQuality(level_db=-20.5, peak_db=-3.0, clipped_share=0.0, silence
 
 
 def new_store(folder: Path) -> Store:
-    """An empty store."""
-    if TEST_DB:
-        engine = sa.create_engine(TEST_DB)
-        metadata.drop_all(engine)
-        engine.dispose()
-    return Store(TEST_DB or f"sqlite:///{folder / 'test.db'}")
+    """An empty store in SQLite."""
+    return Store(f"sqlite:///{folder / 'test.db'}")
 
 
 def make_detector(name: str = "fake", hash: str = "ab" * 32) -> Detector:

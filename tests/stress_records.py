@@ -129,7 +129,6 @@ def shortcut_report(*, is_clean: bool = False) -> ShortcutReport:
             eer=eer,
             low=eer - 0.05,
             high=eer + 0.05,
-            chance_low=0.42,
             p_value=0.002 if is_leak else 0.6,
             is_leak=is_leak,
             finding=finding,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.attacks.data_set import make_data_set
+from core.attacks.data_set import make_data_set, other_recordings
 from core.attacks.data_set_records import AUDIO, JOURNAL, MANIFEST, PROTOCOL, SPANS, DataSetError
 from core.attacks.kinds import ATTACK_KINDS
 from core.attacks.make import make_spoof, spoof_seed
@@ -59,6 +59,17 @@ def test_the_protocol_lists_every_file_in_asvspoof_s_form(made: Path) -> None:
     assert trials["r0000_2__lpc_copy"].speaker == "r0000_2"
 
 
+def test_training_reads_the_set_as_it_is(made: Path) -> None:
+    from training.sources import read_source
+
+    source = read_source(made)
+    assert source.kind == "manifest"
+    assert len(source.recordings) == 15
+    spoofs = [recording for recording in source.recordings if recording.label == "spoof"]
+    assert {recording.attack for recording in spoofs} == set(KINDS)
+    assert {recording.group for recording in source.recordings} == {"r0000", "r0001", "r0000_2"}
+
+
 def test_spans_are_those_of_the_partial_spoofs(made: Path) -> None:
     with open(made / SPANS, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -86,6 +97,14 @@ def test_the_manifest_says_how_every_file_was_made(made: Path, recordings: list[
     assert np.abs(written - again.samples).max() <= 1 / 32_768
     assert file["seed"] == spoof_seed(3, sha256_of(recordings[1]), "formant_shift")
     assert files["r0001__partial"]["parameters"]["made_by"] == "sinusoidal"
+
+
+def test_the_other_recording_is_another_speaker_s() -> None:
+    speakers = {"a": "anna", "b": "anna", "c": "carl"}
+    others = other_recordings(["a", "b", "c", "d"], seed=0, speakers=speakers)
+    assert all(other != path and speakers.get(other) != speakers.get(path, "none") for path, other in others.items())
+    assert other_recordings(["a", "b"], seed=0, speakers=speakers) == {"a": None, "b": None}
+    assert other_recordings(["a"], seed=0) == {"a": None}
 
 
 def test_level_and_duration_are_the_source_s(made: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 import torchaudio
+from scipy import signal
 
 from core.attacks.matching import (
     active_level,
@@ -15,8 +18,10 @@ from core.attacks.matching import (
     between_edges_of,
     spliced,
     with_band_of,
+    with_channel_of,
     with_edges_of,
     with_level_of,
+    with_mean_of,
 )
 from core.quality import QualityMeter
 
@@ -72,7 +77,44 @@ def test_nothing_is_left_above_the_source_s_band_and_all_below() -> None:
 
 def test_a_wide_source_changes_nothing_and_nothing_is_added_at_the_top() -> None:
     wide, narrow = _noise(1.0), _narrow(_noise(1.0, seed=1))
-    assert np.array_equal(with_band_of(narrow, wide), narrow)
+    matched = with_band_of(narrow, wide)
+    assert np.linalg.norm(matched - narrow) < 0.05 * np.linalg.norm(narrow)
+
+
+def test_rumble_and_offset_that_the_source_has_not_are_taken_away() -> None:
+    """A recording high-passed at 100 Hz against one with a hum at 20 Hz and an offset as strong as the speech."""
+    high_pass = signal.butter(8, 100, "highpass", fs=RATE_HZ, output="sos")
+    source, voice = signal.sosfilt(high_pass, _noise(2.0)), signal.sosfilt(high_pass, _noise(2.0, seed=1))
+    hum = 0.1 + 0.1 * np.sin(2 * np.pi * 20 * np.arange(2 * RATE_HZ) / RATE_HZ)
+    matched = with_band_of(voice + hum, source)
+    assert matched.mean() == pytest.approx(source.mean(), abs=1e-9)
+    power = np.square(np.abs(np.fft.rfft(matched[2_000:-2_000] - matched.mean())))
+    assert power[:120].sum() < 1e-3 * power.sum()
+    assert np.linalg.norm((matched - voice)[2_000:-2_000]) < 0.1 * np.linalg.norm(voice)
+
+
+def test_the_channel_is_brought_to_the_source_s_in_octaves() -> None:
+    """A slope of up to 6 dB per octave taken on: both long-term spectra agree within 2 dB afterwards."""
+    steep = signal.lfilter([1.0], [1.0, -0.95], _noise(3.0))
+    even = _noise(3.0, seed=1)
+    made = with_channel_of(even, steep)
+
+    def octaves_db(samples: np.ndarray) -> np.ndarray:
+        power = np.square(np.abs(np.fft.rfft(samples)))
+        edges = (125 * 2 ** np.arange(7) * len(samples) / RATE_HZ).astype(int)
+        levels = 10 * np.log10([power[low:high].mean() for low, high in pairwise(edges)])
+        return levels - levels.mean()
+
+    assert np.abs(octaves_db(even) - octaves_db(steep)).max() > 8
+    assert np.abs(octaves_db(made) - octaves_db(steep)).max() < 2
+
+
+def test_the_mean_is_moved_within_the_span_alone() -> None:
+    source, made = _noise(1.0) + 0.01, _noise(1.0, seed=1)
+    moved = with_mean_of(made, source, 4_000, 12_000)
+    assert moved.mean() == pytest.approx(source.mean(), abs=1e-12)
+    assert np.array_equal(moved[:4_000], made[:4_000])
+    assert np.array_equal(moved[12_000:], made[12_000:])
 
 
 def test_edges_are_the_source_s_own_samples() -> None:

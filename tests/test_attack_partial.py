@@ -62,6 +62,7 @@ def test_outside_the_parts_every_sample_is_the_recording_s(speech: np.ndarray) -
     assert np.array_equal(partial.samples[~inside], speech[~inside])
     for first, end in parts:
         middle = slice(first + 160, end - 160)
+        # The level and the constant offset alone are changed.
         correlation = np.corrcoef(partial.samples[middle], made[middle])[0, 1]
         assert correlation == pytest.approx(1.0)
         assert active_level(partial.samples[first:end]) == pytest.approx(active_level(speech[first:end]), rel=0.05)

@@ -75,7 +75,7 @@ def test_every_setting_is_documented_and_used() -> None:
     named = set(re.findall(r"EARWITNESS_[A-Z_]+", README))
     sources = [path for folder in ("core", "training", "pages", "tests") for path in (ROOT / folder).rglob("*.py")]
     used = set(re.findall(r"EARWITNESS_[A-Z_]+", "\n".join(path.read_text(encoding="utf-8") for path in sources)))
-    assert named | {"EARWITNESS_PICTURES", "EARWITNESS_TEST_DB"} == used
+    assert named | {"EARWITNESS_PICTURES"} == used
 
 
 def test_make_targets_exist() -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
-from ledger_records import make_audit, make_detector, new_store, scored, sha256, unreadable
+from ledger_records import make_audit, make_detector, scored, sha256, unreadable
 from permissions import ordinary_user
 
 from core import exports
@@ -30,8 +30,8 @@ FORMULAS = ["=1+1.wav", "+1.wav", "-1.wav", "@SUM(1).wav", "\t=1.wav", "\r=1.wav
 
 
 @pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return new_store(tmp_path_factory.mktemp("store"))
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 @pytest.fixture

@@ -32,6 +32,11 @@ RATE_HZ = 16_000
 
 
 @pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "audio").mkdir()
     return tmp_path / "audio"

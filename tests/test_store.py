@@ -13,7 +13,7 @@ from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
-from ledger_records import WORKER, list_files, make_audit, make_detector, new_store, scored, sha256, sqlite_only, unreadable
+from ledger_records import WORKER, list_files, make_audit, make_detector, scored, sha256, sqlite_only, unreadable
 
 from core.errors import StoreError
 from core.ledger import Ledger
@@ -25,8 +25,8 @@ HOST = os.uname().nodename
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return new_store(tmp_path)
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 @pytest.fixture
@@ -357,9 +357,7 @@ def test_newer_store_is_refused(store: Store) -> None:
         Store(store.url)
 
 
-@sqlite_only
-def test_a_store_of_version_1_is_brought_up_to_date_with_all_it_holds(tmp_path: Path) -> None:
-    store = new_store(tmp_path)
+def test_a_store_of_version_1_is_brought_up_to_date_with_all_it_holds(store: Store) -> None:
     audit_id, ids = make_audit(store, [scored("a.wav", 2.0)])
     new = {"trial_sets", "systems", "audit_labels"}
     fresh = _layout(store)

@@ -112,8 +112,7 @@ def test_a_card_is_drawn_from_the_clean_score_to_each_condition() -> None:
 
 def test_probes_stand_beside_chance() -> None:
     figure = probe_figure(shortcut_report())
-    chance, leaks, clean = figure.data
-    assert list(chance.x) == [42.0, 42.0]
+    leaks, clean = figure.data
     assert list(leaks.x) == [20.0]
     assert leaks.marker.symbol == "diamond"
     assert list(clean.y) == [1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ledger_records import THRESHOLDS, list_files, make_audit, make_detector, new_store, scored, unreadable
+from ledger_records import THRESHOLDS, list_files, make_audit, make_detector, scored, unreadable
 
 from core import shipped_results as shipped_module
 from core.errors import CoreError, ScoreFileError
@@ -29,8 +29,8 @@ TABLE = pd.DataFrame(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return new_store(tmp_path)
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ledger_records import QUALITY, make_audit, make_detector, new_store, scored, sha256, sqlite_only, unreadable
+from ledger_records import QUALITY, make_audit, make_detector, scored, sha256, sqlite_only, unreadable
 
 from core.errors import CoreError, StoreError
 from core.protocols import Trial
@@ -43,8 +43,8 @@ SCORED = 5
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return new_store(tmp_path)
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 @pytest.fixture

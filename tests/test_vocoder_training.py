@@ -20,7 +20,7 @@ from training import vocoder_publish
 from training.__main__ import main
 from training.checkpoint import load_state
 from training.data import LabelledSplit, load_split
-from training.vocoder import CHECKPOINT_FILE, LOG_FILE, VocoderRecipe, train_vocoder, trained_vocoder
+from training.vocoder import CHECKPOINT_FILE, train_vocoder, trained_vocoder
 from training.vocoder_batches import LEVEL, BonaFideCrops, bona_fide_recordings, generator_at
 from training.vocoder_discriminators import SpectrogramDiscriminators
 from training.vocoder_evaluation import GRIFFIN_LIM_OF_MEL, MEASURES, VOCODER, Closeness, as_table, closeness, differences, measured
@@ -33,6 +33,7 @@ from training.vocoder_losses import (
     spectra_of,
     spectral_distance,
 )
+from training.vocoder_run import LOG_FILE, VocoderRecipe
 
 TINY = VocoderRecipe(
     network=VocoderConfig(width=8, num_blocks=1), num_steps=6, batch_size=2, crop_samples=4_096, adversarial_from=3
@@ -260,10 +261,10 @@ def test_publishing_refuses_what_is_further_than_griffin_lim_and_writes_what_is_
 
 
 def test_the_command_line_trains_and_measures(prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from training import vocoder
+    from training import vocoder, vocoder_run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocoder, "VocoderRecipe", lambda: TINY)
+        patch.setattr(vocoder_run, "VocoderRecipe", lambda: TINY)
         patch.setattr(vocoder, "_LOG_EVERY_STEPS", 1)
         arguments = ["vocoder", "train", "--data", str(prepared), "--run", str(tmp_path / "run"), "--steps", "4"]
         assert main(arguments) == 0

@@ -6,11 +6,9 @@ is made of a run.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +19,13 @@ from core.attacks.neural import NeuralVocoder, VocoderConfig, voice_of
 from core.errors import CoreError
 from training.checkpoint import load_state, save_state
 from training.data import LabelledSplit
-from training.run_folder import code_revision, utc_now
 from training.vocoder_batches import BonaFideCrops, generator_at
 from training.vocoder_discriminators import SpectrogramDiscriminators
 from training.vocoder_losses import adversarial_loss, critic_loss, energy_distance, matching_loss, spectra_of
+from training.vocoder_run import VocoderRecipe, cut_log, describe, log_line, read_description
 
-RUN_FILE, LOG_FILE, CHECKPOINT_FILE = "vocoder_run.json", "vocoder_log.jsonl", "vocoder.safetensors"
+CHECKPOINT_FILE = "vocoder.safetensors"
 _LOG_EVERY_STEPS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VocoderRecipe:
-    """How a vocoder is trained."""
-
-    network: VocoderConfig = field(default_factory=VocoderConfig)
-    num_steps: int = 2_000
-    """Steps in all; a run may be given more later. The learning rate falls over the last quarter."""
-    batch_size: int = 8
-    """Crops of each step."""
-    crop_samples: int = 16_384
-    """About a second."""
-    learning_rate: float = 1e-3
-    critic_learning_rate: float = 5e-4
-    adversarial_from: int = 800
-    """The step from which critics are trained and heard."""
-    critic_batch_size: int = 4
-    """Crops of each step that the critics hear; they cost more than the network."""
-    adversarial_weight: float = 0.05
-    """Weight of the critics' judgement beside the energy distance."""
-    matching_weight: float = 0.2
-    """Weight of feature matching."""
-    average_decay: float = 0.999
-    """Of the running average of the weights, which is what is used."""
-
-    def __post_init__(self) -> None:
-        if min(self.num_steps, self.batch_size, self.critic_batch_size) < 1 or self.crop_samples < 2_048:
-            raise CoreError(f"a vocoder needs at least 1 step, 1 crop and crops of 2,048 samples, not {self}")
 
 
 def train_vocoder(
@@ -83,22 +52,22 @@ def train_vocoder(
         CoreError: no bona fide speech, a folder of another run, a loss that is not finite, a full disk.
     """
     crops = BonaFideCrops(split, crop_samples=recipe.crop_samples, seed=seed)
-    _describe(run, recipe, split, seed=seed, data_folder=data_folder)
+    describe(run, recipe, split, seed=seed, data_folder=data_folder)
     trainer = _Trainer(recipe, crops, seed)
     path = run / CHECKPOINT_FILE
     if path.is_file():
         trainer.restore(path)
-        _cut_log(run, trainer.step)
+        cut_log(run, trainer.step)
         say(f"going on after step {trainer.step}")
     saved_at = logged_at = time.monotonic()
-    sums: dict[str, float] = {}
+    measured: dict[str, list[float]] = {}
     while trainer.step < recipe.num_steps:
         for name, value in trainer.take_step().items():
-            sums[name] = sums.get(name, 0.0) + value / _LOG_EVERY_STEPS
+            measured.setdefault(name, []).append(value)
         if trainer.step % _LOG_EVERY_STEPS == 0:
             now = time.monotonic()
-            _log(run, trainer.step, sums, (now - logged_at) / _LOG_EVERY_STEPS, say)
-            sums, logged_at = {}, now
+            say(log_line(run, trainer.step, measured, (now - logged_at) / len(measured["energy_distance"])))
+            measured, logged_at = {}, now
             if now - saved_at > checkpoint_every_s:
                 trainer.save(path)
                 saved_at = now
@@ -204,63 +173,3 @@ def _rate(step: int, recipe: VocoderRecipe) -> float:
     """Share of the learning rate: up over 100 steps, down to a twentieth over the last quarter."""
     left = (recipe.num_steps - step) / (0.25 * recipe.num_steps)
     return min(1.0, (step + 1) / 100) * max(0.05, min(1.0, left))
-
-
-def _describe(run: Path, recipe: VocoderRecipe, split: LabelledSplit, *, seed: int, data_folder: Path) -> None:
-    """Writes `vocoder_run.json`, or checks that the one there is of the same recipe (but for its length), seed and data."""
-    described = {
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "data": {
-            "folder": str(data_folder.resolve()),
-            "split": split.name,
-            "hash": split.data_hash,
-            "num_recordings": int((~split.is_spoof).sum()),
-        },
-        "code_revision": code_revision(),
-        "torch": torch.__version__,
-        "started_at": utc_now(),
-    }
-    if (run / RUN_FILE).is_file():
-        there = read_description(run)
-        there_recipe = there["recipe"] | {"num_steps": recipe.num_steps}
-        if there_recipe != described["recipe"] or there["seed"] != seed or there["data"]["hash"] != split.data_hash:
-            raise CoreError(f"{run} holds a run of another recipe, seed or data; choose another --run folder.")
-        described = there | {"recipe": there_recipe, "data": described["data"]}
-    run.mkdir(parents=True, exist_ok=True)
-    (run / RUN_FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-
-
-def read_description(run: Path) -> dict[str, Any]:
-    """The content of a run's `vocoder_run.json`.
-
-    Raises:
-        CoreError: there is none, or it is damaged.
-    """
-    try:
-        return json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CoreError(f"{run} is no run of the vocoder ({error}); `python -m training vocoder train --run` makes one.") from None
-
-
-def _log(run: Path, step: int, measured: dict[str, float], step_s: float, say: Callable[[str], None]) -> None:
-    line = {"step": step} | {name: round(value, 5) for name, value in measured.items()} | {"step_s": round(step_s, 3)}
-    try:
-        with open(run / LOG_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise CoreError(f"{run / LOG_FILE} could not be written ({error}). Free some space, then run the same command.") from error
-    say(json.dumps(line))
-
-
-def _cut_log(run: Path, step: int) -> None:
-    """Forgets lines after the checkpoint's step; they are measured again."""
-    path = run / LOG_FILE
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        path.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
-
-
-def longer(recipe: VocoderRecipe, num_steps: int | None) -> VocoderRecipe:
-    """The recipe with another number of steps, if one is given."""
-    return recipe if num_steps is None else replace(recipe, num_steps=num_steps)

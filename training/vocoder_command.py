@@ -34,7 +34,8 @@ def add_vocoder(commands: argparse._SubParsersAction) -> None:
 def _train(options: argparse.Namespace) -> None:
     from training.data import load_split
     from training.memory import keep_memory
-    from training.vocoder import VocoderRecipe, longer, train_vocoder
+    from training.vocoder import train_vocoder
+    from training.vocoder_run import VocoderRecipe, longer
 
     keep_memory()
     recipe, split = longer(VocoderRecipe(), options.steps), load_split(options.data, "train")

@@ -94,23 +94,40 @@ def make_data_set(
     return _report(folder, len(paths), in_order)
 
 
+def other_recordings(paths: Sequence[str], *, seed: int, speakers: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Which recording each is converted towards, for kinds that take one: another speaker's, any other where speakers are unknown.
+
+    Args:
+        paths: absolute.
+        seed: of the set.
+        speakers: path -> speaker.
+
+    Returns:
+        Path -> another path; None where there is none.
+    """
+    order = np.random.default_rng([seed, 17]).permutation(len(paths)).tolist()
+    who = {path: (speakers or {}).get(path) for path in paths}
+    others = {}
+    for at, i in enumerate(order):
+        following = (paths[j] for j in (*order[at + 1 :], *order[:at]))
+        others[paths[i]] = next((each for each in following if who[paths[i]] is None or who[each] != who[paths[i]]), None)
+    return others
+
+
 def _tasks(paths: list[str], out: Path, settings: dict) -> list[Task]:
     """One task per recording."""
     speakers, texts = settings["speakers"], settings["text"]
     needs_other = any(attack_kind(kind).takes_other or kind == "partial" for kind in settings["kinds"])
-    order = np.random.default_rng([settings["seed"], 17]).permutation(len(paths)).tolist()
-    following = {paths[i]: [paths[j] for j in (*order[at + 1 :], *order[:at])] for at, i in enumerate(order)}
+    others = other_recordings(paths, seed=settings["seed"], speakers=speakers)
     tasks = []
     for number, (path, name) in enumerate(zip(paths, _names(paths), strict=True)):
         speaker = speakers.get(path)
-        # Another speaker's recording; where speakers are unknown, any other.
-        other = next((each for each in following[path] if speaker is None or speakers.get(each) != speaker), None)
         tasks.append(
             Task(
                 recording=path,
                 name=name,
                 speaker=re.sub(r"\s+", "_", speaker or name),
-                other=other if needs_other else None,
+                other=others[path] if needs_other else None,
                 out=str(out),
                 kinds=tuple(settings["kinds"]),
                 seed=settings["seed"],

@@ -20,17 +20,20 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.attacks.kinds import attack_kind
 from core.errors import CoreError
 
 SCHEMA_VERSION = 1
-AUDIO, SETTINGS, JOURNAL, PROTOCOL, SPANS, MANIFEST = (
+AUDIO, SETTINGS, JOURNAL, PROTOCOL, SPANS, TABLE, MANIFEST = (
     "flac",
     "settings.json",
     "journal.jsonl",
     "protocol.txt",
     "spans.csv",
+    "manifest.csv",
     "manifest.json",
 )
+_KEYS = {"bona fide": "bonafide", "spoof": "spoof"}
 _PACKAGES = ("numpy", "scipy", "torch", "torchaudio", "pyworld-prebuilt", "pyroomacoustics")
 
 
@@ -148,25 +151,40 @@ def add_to_journal(out: Path, done: DoneSource) -> None:
 
 
 def write_tables(out: Path, settings: dict, done: Iterable[DoneSource], *, is_complete: bool) -> None:
-    """Writes protocol and spans of what is done, and the manifest of a complete set."""
+    """Writes protocol, spans and table of what is done, and the manifest of a complete set."""
     sources = list(done)
-    lines, rows = [], []
-    for source in sources:
-        for file in source.files:
-            key = "bonafide" if file.label == "bona fide" else "spoof"
-            lines.append(f"{source.speaker} {file.utterance} {file.environment or '-'} {file.attack or '-'} {key}\n")
-            if file.kind == "partial":
-                rows.extend((file.utterance, f"{start:.4f}", f"{end:.4f}", file.made_by) for start, end in file.spans)
+    files = [(source, file) for source in sources for file in source.files]
+    lines = [
+        f"{source.speaker} {file.utterance} {file.environment or '-'} {file.attack or '-'} {_KEYS[file.label]}\n"
+        for source, file in files
+    ]
     replace_text(out / PROTOCOL, "".join(lines))
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("utterance", "start_s", "end_s", "made_by"), *rows])
-    replace_text(out / SPANS, table.getvalue())
+    spans = [
+        (file.utterance, f"{start:.4f}", f"{end:.4f}", file.made_by)
+        for _, file in files
+        if file.made_by is not None
+        for start, end in file.spans
+    ]
+    replace_text(out / SPANS, _csv([("utterance", "start_s", "end_s", "made_by"), *spans]))
+    rows = [
+        (
+            f"{AUDIO}/{file.utterance}.flac",
+            file.label,
+            file.attack or "-",
+            source.speaker,
+            file.environment or "",
+            file.utterance,
+            source.files[0].utterance,
+            attack_kind(file.kind).family if file.kind else "",
+        )
+        for source, file in files
+    ]
+    columns = ("path", "label", "attack", "speaker", "environment", "utterance", "source", "family")
+    replace_text(out / TABLE, _csv([columns, *rows]))
     if is_complete:
         versions = {name: _version(name) for name in _PACKAGES}
         record = {"schema_version": SCHEMA_VERSION, "settings": settings, "versions": versions}
-        record["data_hash"] = hashlib.sha256(
-            "".join(file.sha256 for source in sources for file in source.files).encode()
-        ).hexdigest()
+        record["data_hash"] = hashlib.sha256("".join(file.sha256 for _, file in files).encode()).hexdigest()
         record["sources"] = [asdict(source) for source in sources]
         replace_text(out / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
@@ -176,6 +194,12 @@ def replace_text(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
+
+
+def _csv(rows: Iterable[tuple]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _read_journal(out: Path) -> dict[str, DoneSource]:

@@ -61,7 +61,7 @@ def attack_recording(task: Task) -> DoneSource:
                         kind,
                         seed=spoof_seed(task.seed, sha256, kind),
                         parameters=task.parameters.get(kind),
-                        text=task.text if attack_kind(kind).needs_text else None,
+                        text=task.text,
                         other=other,
                         source=task.name,
                     )

@@ -10,7 +10,7 @@ from core.errors import CoreError
 __all__ = ["ATTACK_KINDS", "PROGRAMS", "AttackKind", "Family", "Parameter", "attack_kind", "missing_vocoder", "value_words"]
 
 ESPEAK_VOICES = (
-    *"en-us en-gb en-gb-scotland en-gb-x-rp en-029 en-us+f2 en-us+m3 en-gb+f4 en-gb+m7 en-us+croak".split(),
+    *"en-us en-gb en-gb-scotland en-gb-x-rp en-029 en-us+f2 en-us+m3 en-us+f4 en-us+m7 en-us+croak".split(),
     *"de fr-fr es it nl pl pt sv".split(),
 )
 """Languages, with variants of the voice; the first ten speak English, and are drawn."""

@@ -17,8 +17,10 @@ from core.attacks.matching import (
     background_of,
     between_edges_of,
     with_band_of,
+    with_channel_of,
     with_edges_of,
     with_level_of,
+    with_mean_of,
 )
 from core.attacks.partial import chosen_parts, with_parts_of, with_parts_spoken
 from core.attacks.replay import ReplaySettings, replayed
@@ -126,6 +128,7 @@ def _copied(
     made = samples.copy()
     made[first:end] = core
     made = with_edges_of(with_level_of(with_band_of(made, samples), samples), samples)
+    made = with_mean_of(made, samples, *active_span(samples))
     if np.linalg.norm(made - samples) < _SAME * np.linalg.norm(samples):
         raise CoreError(_unchanged(kind, values, (end - first) / SAMPLE_RATE_HZ))
     return made
@@ -133,8 +136,8 @@ def _copied(
 
 def _unchanged(kind: AttackKind, values: Mapping[str, float], speech_s: float) -> str:
     if kind.family == "concatenation":
-        needed_s = values["max_segment_s"] + 2 * values["min_segment_s"]
-        return f"{speech_s:.2f} s of speech is too short to be cut and joined; at least about {needed_s:.1f} s is needed."
+        needed_s = values["max_segment_s"] + values["min_segment_s"]
+        return f"{speech_s:.2f} s of speech is too short to be cut and joined; more than {needed_s:.2f} s is needed."
     return f"{kind.title} changes nothing with {kind.in_words(values)}; move a parameter away from no change."
 
 
@@ -146,11 +149,12 @@ def _spoken(
     wanted_s = None if text is not None and text.strip() else (end - first) / SAMPLE_RATE_HZ
     speech = spoken_text(kind, values, text=text, duration_s=wanted_s, keeps_speed=keeps_speed, rng=rng)
     values["speed"] = speech.speed
-    voice = with_level_of(with_band_of(speech.samples, samples), samples)
+    voice = with_level_of(with_band_of(with_channel_of(speech.samples, samples), samples), samples)
     own_first, own_end = active_span(voice)
     voice = voice[own_first:own_end]
     # An engine's pauses are digital silence; the recording's own background goes through them.
     made = between_edges_of(voice + background_of(samples, len(voice), rng=rng), samples)
+    made = with_mean_of(made, samples, first, len(made) - (len(samples) - end))
     return _finished(made, record, text=speech.text, spans=((0.0, len(made) / SAMPLE_RATE_HZ),))
 
 
@@ -159,7 +163,10 @@ def _replay(samples: np.ndarray, values: Mapping[str, float], record: dict) -> M
     choices = {name: kind.parameter(name).choices[int(values[name])] for name in ("loudspeaker", "recorder")}
     settings = ReplaySettings(**{**values, **choices})
     heard = replayed(samples, settings, seed=record["seed"])
-    spoof, bona_fide = (with_level_of(with_band_of(each, samples), samples) for each in (heard.spoof, heard.bona_fide))
+    spoof, bona_fide = (
+        with_mean_of(with_level_of(with_band_of(each, samples), samples), samples, 0, len(samples))
+        for each in (heard.spoof, heard.bona_fide)
+    )
     return _finished(
         spoof,
         record | {"attack": settings.attack},

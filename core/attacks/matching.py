@@ -5,6 +5,8 @@ A detector that tells a spoof by one of these has learnt a shortcut. Samples are
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from scipy import signal
@@ -18,6 +20,11 @@ _BLOCK = 1_024
 _BAND_DB = 50.0
 """The band ends where the long-term spectrum stays this far below its maximum, as in `core.quality`."""
 _MAX_CUT_DB = 90.0
+_MAX_CHANNEL_DB = 15.0
+_LOWEST_BIN = 4
+"""62 Hz: no voice reaches below, and a source that has been high-passed has nothing there."""
+_OCTAVE_BINS = _LOWEST_BIN * 2 ** np.arange(8)
+"""From 62 Hz to 8 kHz."""
 _LEVEL_RANGE_DB = 20.0
 _FADE = SAMPLE_RATE_HZ // 100
 _QUIET_SHARE = 0.1
@@ -55,22 +62,29 @@ def band_edge_hz(samples: np.ndarray) -> float:
 
 
 def with_band_of(made: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """`made` with nothing above the source's band that the source has not: there its long-term level is the source's at most.
+    """`made` with nothing outside the source's band that the source has not: there its long-term level is the source's at most.
 
-    Nothing is added: what a maker takes away at the top is a trace of it.
+    Nothing is added: what a maker takes away at the top is a trace of it. The mean, a recording's constant offset, becomes the
+    source's.
     """
-    frequencies = np.fft.rfftfreq(_BLOCK, 1 / SAMPLE_RATE_HZ)
-    edge_hz = band_edge_hz(source)
-    if edge_hz >= SAMPLE_RATE_HZ / 2 - 200:
-        return made
-    # At equal level within the band, since the levels are matched afterwards.
-    within = (frequencies > 100) & (frequencies < edge_hz)
     wanted_db, have_db = _long_term_db(source), _long_term_db(made)
-    offset_db = _mean_db(have_db[within]) - _mean_db(wanted_db[within])
-    change_db = np.clip(wanted_db + offset_db - have_db, -_MAX_CUT_DB, 0.0)
-    change_db[frequencies <= edge_hz] = 0.0
-    taps = signal.firwin2(_NUM_TAPS, frequencies, 10 ** (change_db / 20), fs=SAMPLE_RATE_HZ)
-    return signal.fftconvolve(made, taps)[_NUM_TAPS // 2 : _NUM_TAPS // 2 + len(made)]
+    within = np.flatnonzero(wanted_db > wanted_db.max() - _BAND_DB)
+    outside = np.ones(len(wanted_db), dtype=bool)
+    outside[max(within.min(), _LOWEST_BIN) : within.max() + 1] = False
+    # At equal level within the band, since the levels are matched afterwards.
+    offset_db = _mean_db(have_db[~outside]) - _mean_db(wanted_db[~outside])
+    change_db = np.where(outside, np.clip(wanted_db + offset_db - have_db, -_MAX_CUT_DB, 0.0), 0.0)
+    filtered = _equalised(made, change_db)
+    return filtered - filtered.mean() + source.mean()
+
+
+def with_channel_of(made: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """`made`, another voice from another source, with the long-term spectrum of the source in octaves, within 15 dB."""
+    change_db = _octave_levels_db(source) - _octave_levels_db(made)
+    change_db = np.clip(change_db - change_db.mean(), -_MAX_CHANNEL_DB, _MAX_CHANNEL_DB)
+    centres = np.sqrt(_OCTAVE_BINS[:-1] * _OCTAVE_BINS[1:])
+    bins = np.arange(_BLOCK // 2 + 1).clip(1)
+    return _equalised(made, np.interp(np.log2(bins), np.log2(centres), change_db))
 
 
 def with_edges_of(made: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -84,6 +98,13 @@ def with_edges_of(made: np.ndarray, source: np.ndarray) -> np.ndarray:
     weight[first - lead : first] = rise[_FADE - lead :]
     weight[end : end + tail] = rise[::-1][:tail]
     return made * weight + source * (1 - weight)
+
+
+def with_mean_of(made: np.ndarray, source: np.ndarray, first: int, end: int) -> np.ndarray:
+    """`made` with the source's mean, its constant offset; only samples `first` to `end` are moved, rising and falling gently."""
+    weight = np.zeros(len(made))
+    weight[first:end] = signal.windows.tukey(end - first, 0.2)
+    return made + weight * (source.mean() - made.mean()) * len(made) / max(weight.sum(), 1.0)
 
 
 def between_edges_of(speech: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -134,6 +155,19 @@ def _long_term_db(samples: np.ndarray) -> np.ndarray:
     total = power.sum(axis=1)
     mean = power[total >= total.max() * 10**-3.5].mean(axis=0)
     return 10 * np.log10(np.convolve(np.pad(mean, 2, mode="edge"), np.full(5, 0.2), mode="valid") + 1e-12)
+
+
+def _equalised(samples: np.ndarray, change_db: np.ndarray) -> np.ndarray:
+    """Samples through a filter of that gain `[513]` and no delay."""
+    if not change_db.any():
+        return samples
+    taps = signal.firwin2(_NUM_TAPS, np.fft.rfftfreq(_BLOCK, 1 / SAMPLE_RATE_HZ), 10 ** (change_db / 20), fs=SAMPLE_RATE_HZ)
+    return signal.fftconvolve(samples, taps)[_NUM_TAPS // 2 : _NUM_TAPS // 2 + len(samples)]
+
+
+def _octave_levels_db(samples: np.ndarray) -> np.ndarray:
+    level_db = _long_term_db(samples)
+    return np.array([_mean_db(level_db[low : high + 1]) for low, high in pairwise(_OCTAVE_BINS)])
 
 
 def _mean_db(levels_db: np.ndarray) -> float:

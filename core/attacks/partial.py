@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.attacks.matching import active_level, active_span, frame_levels, spliced, with_band_of
+from core.attacks.matching import active_level, active_span, frame_levels, spliced, with_band_of, with_channel_of
 from core.audio import SAMPLE_RATE_HZ
 from core.errors import AudioRefusal
 from core.quality import ACTIVE_RANGE_DB, FRAME_SAMPLES
@@ -72,7 +72,7 @@ def with_parts_spoken(samples: np.ndarray, spoken: list[np.ndarray], parts: list
     mixed, spans, moved = samples.copy(), [], 0
     for (first, end), speech in zip(parts, spoken, strict=True):
         own_first, own_end = active_span(speech)
-        part = _levelled(with_band_of(speech[own_first:own_end], samples), samples[first:end])
+        part = _levelled(with_band_of(with_channel_of(speech[own_first:own_end], samples), samples), samples[first:end])
         mixed = spliced(mixed, part, first + moved, end + moved)
         spans.append(((first + moved) / SAMPLE_RATE_HZ, (first + moved + len(part)) / SAMPLE_RATE_HZ))
         moved += len(part) - (end - first)
@@ -105,4 +105,6 @@ def _quietest(levels: np.ndarray, at: int, first: int, end: int) -> int:
 
 
 def _levelled(part: np.ndarray, replaced: np.ndarray) -> np.ndarray:
-    return part * (active_level(replaced) / max(active_level(part), 1e-9))
+    """The part at the level, and with the constant offset, of what stood in its place."""
+    part = part - part.mean()
+    return part * (active_level(replaced) / max(active_level(part), 1e-9)) + replaced.mean()

@@ -111,7 +111,7 @@ def _show_table(rows: Sequence[LabRow], detectors: Sequence[str]) -> None:
         hide_index=True,
         key="attack-table",
         height="content",
-        column_config={"Attack": st.column_config.TextColumn(pinned=True, width=270)},
+        column_config={"Attack": st.column_config.TextColumn(pinned=True, width=230)},
         alt="Verdicts and median score of each detector on each attack",
     )
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.evaluation_records import Grouping
+from core.fingerprint_comparison import compare_fingerprints
 from core.fingerprint_files import list_fingerprints, load_fingerprints
-from core.fingerprint_groups import compare_fingerprints, fingerprints_of, groupings_of
+from core.fingerprint_groups import fingerprints_of, groupings_of
 from core.fingerprint_records import (
     ALL_SPOOFS,
     BONA_FIDE,

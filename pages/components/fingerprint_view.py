@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.fingerprint_figures import (
-    band_comparison_figure,
-    band_frame,
-    heat_figure,
-    size_frame,
-    time_figure,
-    time_frame,
-    zone_figure,
-)
+from core.fingerprint_figures import band_comparison_figure, heat_figure, time_figure, zone_figure
+from core.fingerprint_frames import band_frame, size_frame, time_frame
 from core.fingerprint_groups import with_at_least
 from core.fingerprint_records import FRAME_TITLES, FingerprintSet
 from core.fingerprint_words import (
@@ -23,7 +16,7 @@ from core.fingerprint_words import (
     reliability_words,
     resolution_words,
     size_words,
-    tested_words,
+    words_of_tests,
 )
 from pages.components.figure_view import show_figure
 from pages.components.fingerprint_choices import Pair
@@ -79,15 +72,16 @@ def show_time(pair: Pair) -> None:
             "Bars: share of the saliency, with 95 % intervals. Ticks: share of the time; bars beyond their tick are sought out."
         )
     with right:
-        chosen = st.session_state.get("fingerprint-axis") or next(iter(_AXES))
+        st.markdown("**Over time**")
+        chosen = st.segmented_control(
+            "Over time", list(_AXES), default=next(iter(_AXES)), required=True, key="fingerprint-axis", label_visibility="collapsed"
+        )
         show_figure(
             time_figure(pair.first, pair.second, pair.reference, axis=_AXES[chosen]),
             key="fingerprint-time",
             words="Mean saliency over time, aligned to the first sound",
             numbers=time_frame(drawn, _AXES[chosen]),
-            title="Over time",
         )
-        st.segmented_control("Time", list(_AXES), default=next(iter(_AXES)), required=True, key="fingerprint-axis")
         if _AXES[chosen] == "onset":
             st.caption("Steps that fewer than half of a group's recordings reach are left out.")
 
@@ -123,5 +117,5 @@ def show_limits(measured: FingerprintSet) -> None:
     """What these figures do not say."""
     with st.expander("How to read this, and what it does not say", expanded=True):
         st.markdown(HOW_TO_READ)
-        st.markdown(tested_words(measured))
+        st.markdown(words_of_tests(measured))
         st.caption(escaped(measured_words(measured.summary)))

@@ -90,7 +90,8 @@ def _show_flips(card: SurvivalCard) -> None:
     ordered = sorted(card.smallest_flip, key=lambda flip: flip.condition is None)
     frame = pd.DataFrame(
         {
-            "What changes": [f"{FAMILY_TITLES[flip.family]}: {flip.line}" for flip in ordered],
+            "Family": [FAMILY_TITLES[flip.family] for flip in ordered],
+            "What changes": [flip.line for flip in ordered],
             "Smallest that flips": ["none" if flip.condition is None else flip.condition.title for flip in ordered],
             "In words": [flip.words for flip in ordered],
         }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 import streamlit as st
@@ -20,6 +21,7 @@ from pages.components.frame import escaped, plain
 
 _VIEWS = ("Heat map", "Intervals", "Table", "Verdicts that stay")
 _SHOWN = {"eer": "Equal error rate", "change": "Difference to clean"}
+_LABELS_PX, _COLUMN_PX = 190, 92
 _COMMANDS = """python -m core stress FOLDER --protocol PROTOCOL.txt --out {folder}/NAME.json --cache NAME.scores
 python -m core stress --audit 7 --out {folder}/NAME.json --cache NAME.scores"""
 
@@ -45,6 +47,17 @@ def show_heat_tab() -> None:
     st.query_params["table"] = path.rsplit("/", 1)[-1].removesuffix(".json")
     _show_table(named[path])
     _show_commands(expanded=False)
+
+
+@contextmanager
+def scrolled(*, key: str, min_width_px: int) -> Iterator[None]:
+    """What is drawn within is at least so wide; in a narrower window it is moved sideways instead of squeezed."""
+    st.html(
+        f"<style>.st-key-{key} {{overflow-x: auto}} .st-key-{key} [data-testid=stPlotlyChart], "
+        f".st-key-{key} [data-testid=stElementContainer]:has(.js-plotly-plot) {{min-width: {min_width_px}px}}</style>"
+    )
+    with st.container(key=key):
+        yield
 
 
 def _show_table(table: StressTable) -> None:
@@ -82,12 +95,13 @@ def _show_heat_map(table: StressTable, conditions: Sequence[Condition]) -> None:
         "Colours show", list(_SHOWN), default="eer", required=True, format_func=_SHOWN.__getitem__, key="stress-shown"
     )
     attacks = _choose_attacks(table)
-    show_figure(
-        stress_heat_figure(table, shown=shown, conditions=conditions, attacks=attacks),
-        key="stress-heat-map",
-        words=f"{_SHOWN[shown]} of {table.detector_name} for each condition and attack",
-        numbers=table.to_frame(),
-    )
+    with scrolled(key="stress-wide", min_width_px=_LABELS_PX + _COLUMN_PX * len(attacks)):
+        show_figure(
+            stress_heat_figure(table, shown=shown, conditions=conditions, attacks=attacks),
+            key="stress-heat-map",
+            words=f"{_SHOWN[shown]} of {table.detector_name} for each condition and attack",
+            numbers=table.to_frame(),
+        )
     st.caption(
         "Equal error rate in per cent, and the difference to the recordings as they are in points; ▲ more errors, ▼ fewer, where "
         "the 95 % interval of the difference leaves 0 out. Blue is good, orange bad; point at a cell for its intervals."
