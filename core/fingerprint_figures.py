@@ -30,6 +30,8 @@ _MARK = "rgba(204,121,167,0.28)"
 _LEVELS = "Cividis"
 _DIFFERENCES = ((0.0, "#0072B2"), (0.5, "#F4F1EA"), (1.0, "#D55E00"))
 _TICK = "#CC79A7"
+_TOP = {"lenmode": "pixels", "len": 260, "y": 1, "yanchor": "top"}
+"""A colour bar that can be seen beside the first rows of a long heat map."""
 _EVEN = "times an even spread"
 
 
@@ -136,14 +138,14 @@ def heat_figure(
     if less_bona_fide:
         limit = float(np.nanmax(np.abs(values))) or 1.0
         scale = {"colorscale": _DIFFERENCES, "zmin": -limit, "zmax": limit}
-    names = [wrapped(f"{fingerprint.key} ({fingerprint.size.num_recordings})", num_chars=22) for fingerprint in fingerprints]
+    names = [wrapped(f"{fingerprint.key} ({fingerprint.size.num_recordings})", num_chars=28) for fingerprint in fingerprints]
     title = "more or less than bona fide" if less_bona_fide else _EVEN
     figure = go.Figure(
         go.Heatmap(
             z=values,
             x=_centres(measured),
             y=list(range(len(names))),
-            colorbar={"title": {"text": title, "side": "right"}, "thickness": 12},
+            colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, **_TOP},
             hovertemplate="%{customdata}<br>%{x:.2f}: %{z:.2f}<extra></extra>",
             customdata=[[name] * values.shape[1] for name in names],
             **scale,
@@ -151,7 +153,8 @@ def heat_figure(
     )
     figure.update_xaxes(title_text=_band_title(measured.summary))
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
-    return finished(figure, height=130 + 28 * len(names), has_legend=False)
+    row_px = 34 if any("<br>" in name for name in names) else 26
+    return finished(figure, height=140 + row_px * len(names), has_legend=False)
 
 
 def heat_values(fingerprints: Sequence[Fingerprint], *, frames: Frames, less_bona_fide: bool) -> np.ndarray:

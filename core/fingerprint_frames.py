@@ -43,7 +43,7 @@ def size_frame(fingerprints: Sequence[Fingerprint]) -> pd.DataFrame:
                 "without evidence": fingerprint.size.num_empty,
                 "refused": fingerprint.size.num_refused,
                 **{zone.zone: zone.share.value for zone in fingerprint.zones},
-                "as bona fide": fingerprint.common_with_bona_fide,
+                "in common with bona fide": fingerprint.common_with_bona_fide,
             }
             for fingerprint in fingerprints
         ]

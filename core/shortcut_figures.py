@@ -53,7 +53,7 @@ def intervention_figure(effects: Sequence[InterventionEffect], *, score_words: s
         score_words: what its scores are called, with their unit.
     """
     figure = go.Figure()
-    effects = [effect for effect in effects if effect.label != "all"] or list(effects)
+    effects = by_class(effects)
     names = list(dict.fromkeys(effect.name for effect in effects))
     titles = {effect.name: effect.title for effect in effects}
     labels = list(dict.fromkeys(effect.label for effect in effects))
@@ -86,6 +86,11 @@ def intervention_figure(effects: Sequence[InterventionEffect], *, score_words: s
     figure.update_xaxes(title_text=f"Mean shift of the {text_of(unit)}<br>to the right: likelier spoof", zeroline=False)
     _label_rows(figure, [titles[name] for name in names])
     return finished(figure, height=150 + max(28, 18 * len(labels)) * len(names))
+
+
+def by_class(effects: Sequence[InterventionEffect]) -> tuple[InterventionEffect, ...]:
+    """Those of each class; of all recordings where labels are not known."""
+    return tuple(effect for effect in effects if effect.label != "all") or tuple(effects)
 
 
 def effects_frame(effects: Sequence[InterventionEffect]) -> pd.DataFrame:

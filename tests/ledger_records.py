@@ -27,11 +27,6 @@ CALIBRATION = Calibration(slope=1.0, offset=0.0)
 QUALITY = SignalQuality(level_db=-20.5, peak_db=-3.0, clipped_share=0.0, silence_share=0.25, bandwidth_hz=7_000.0)
 
 
-def new_store(folder: Path) -> Store:
-    """An empty store in SQLite."""
-    return Store(f"sqlite:///{folder / 'test.db'}")
-
-
 def make_detector(name: str = "fake", hash: str = "ab" * 32) -> Detector:
     """A detector without weights."""
     manifest = DetectorManifest(

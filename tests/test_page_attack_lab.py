@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from stress_records import run_in_pytorch
 from streamlit.testing.v1 import AppTest
+from stress_records import run_in_pytorch
 
 from core.attack_lab import SOURCE, judge
 from core.attacks import kind_records

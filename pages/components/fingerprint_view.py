@@ -91,7 +91,11 @@ def show_groups(measured: FingerprintSet, pair: Pair) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom")
     view = row.segmented_control("Show", list(_HEAT), default="As it is", required=True, key="fingerprint-heat")
     least = row.select_slider(
-        "At least so many recordings", [1, 2, 3, 5, 8, 10, 20], value=3, key=f"fingerprint-least-{pair.grouping}", width=260
+        "At least so many recordings",
+        [1, 2, 3, 5, 8, 10, 20],
+        value=3 if pair.grouping == "family" else 5,
+        key=f"fingerprint-least-{pair.grouping}",
+        width=260,
     )
     shown = with_at_least(pair.fingerprints, least)
     has_reference = any(f.key == "bona fide" for f in shown)

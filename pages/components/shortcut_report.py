@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.checkpoints import Detector
-from core.shortcut_figures import effects_frame, intervention_figure, probe_figure
+from core.shortcut_figures import by_class, effects_frame, intervention_figure, probe_figure
 from core.shortcuts.interventions import audit_detector
 from core.shortcuts.probes import audit_labels
 from core.shortcuts.records import InterventionEffect, ShortcutAudit, ShortcutReport
@@ -112,7 +112,7 @@ def _show_effects(effects: tuple[InterventionEffect, ...], name: str, *, score_w
         numbers=effects_frame(effects),
     )
     st.caption("Full: moves by more than chance and by at least a tenth of the scores' spread; empty: does not.")
-    for effect in (effect for effect in effects if effect.is_sensitive):
+    for effect in (effect for effect in by_class(effects) if effect.is_sensitive):
         st.markdown(f"- :orange[:material/tune:] {escaped(effect.finding)}")
 
 

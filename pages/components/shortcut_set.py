@@ -82,7 +82,8 @@ def _choose_folder() -> LabelledSet | None:
     if folder is None:
         return None
     protocol = check_file(typed.strip() or str(folder / "protocol.txt"))
-    return _set_of(*recordings_of(folder, protocol))
+    name, recordings = recordings_of(folder, protocol)
+    return _set_of(folder.name if protocol.stem == "protocol" else name, recordings)
 
 
 def _set_of(name: str, recordings: pd.DataFrame) -> LabelledSet:
