@@ -68,9 +68,8 @@ class StoreFigures:
     def report(self) -> str:
         """As Markdown."""
         lines = [f"### {shown_url(self.url)}, {self.num_entries:,} recordings", ""]
-        lines += [
-            f"- ledger, {BATCH} results a transaction: {self.rates[0]:,.0f} recordings/s into the empty store, {self.rates[1]:,.0f} into the full one"
-        ]
+        rates = f"{self.rates[0]:,.0f} recordings/s into the empty store, {self.rates[1]:,.0f} into the full one"
+        lines += [f"- ledger, {BATCH} results a transaction: {rates}"]
         lines += [f"- {self.bytes_per_entry:,.0f} bytes per recording, indices included", "", "| query | s |", "| --- | --- |"]
         return "\n".join([*lines, *(f"| {name} | {seconds:.3f} |" for name, seconds in self.queries)]) + "\n"
 

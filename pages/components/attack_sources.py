@@ -22,6 +22,7 @@ from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 from pages.components.links import linked_id
 
+LAB_PAGE = "pages/7_Attack_lab.py"
 MAX_SOURCES = 8
 """More cannot be listened to one beside the other; whole folders are for the command line."""
 _MAX_OFFERED = 500

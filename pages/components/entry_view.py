@@ -14,9 +14,9 @@ from core.store import Store
 from core.triage import entry_detail
 from pages.components import resources
 from pages.components.detection_view import show_detections
+from pages.components.entry_links import show_entry_links
 from pages.components.frame import plain
 from pages.components.links import linked_entry
-from pages.components.saliency_subject import show_entry_link
 
 
 def opened_entry(store: Store, audit_id: int, selected: tuple[TriageRow, ...]) -> EntryDetail | None:
@@ -46,7 +46,7 @@ def show_entry(detail: EntryDetail, detector: Detector) -> None:
         st.warning("The file has changed since the audit; what was found of the old one is below. Audit the folder again.")
         path = None
     if path is not None and any(detection.verdict is not Verdict.REFUSED for detection in detail.detections):
-        show_entry_link(detail.row.entry_id, detail.audit_id)
+        show_entry_links(detail.row.entry_id, detail.audit_id)
     if detail.detections:
         key = f"entry-{detail.row.entry_id}"
         show_detections(path, detail.row.path, detail.sha256, detail.info, detail.detections, detector, key=key)

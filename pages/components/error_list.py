@@ -15,9 +15,9 @@ from core.store import Store
 from core.triage import entry_detail
 from pages.components import resources
 from pages.components.audit_progress import AUDIT_PAGE
+from pages.components.entry_links import show_entry_links
 from pages.components.frame import escaped, plain
 from pages.components.group_table import ClickedCell
-from pages.components.saliency_subject import show_entry_link
 
 _MOST = 200
 
@@ -90,7 +90,7 @@ def show_recording(store: Store, trial: ErrorTrial) -> None:
         icon=":material/open_in_new:",
         query_params={"audit": str(detail.audit_id), "entry": str(entry_id)},
     )
-    show_entry_link(entry_id, detail.audit_id)
+    show_entry_links(entry_id, detail.audit_id)
     st.text(plain(detail.row.path))
     if detail.sha256 is None or resources.content_hash(detail.absolute_path) != detail.sha256:
         st.warning("The file has gone or changed since its audit; it cannot be played.")

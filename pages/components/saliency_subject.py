@@ -84,16 +84,6 @@ def choose_excerpt(subject: Subject) -> Excerpt:
     return resources.excerpt(subject.path, subject.sha256, subject.detection.channel, start_s)
 
 
-def show_entry_link(entry_id: int, audit_id: int) -> None:
-    """The way from a file of an audit to this page."""
-    st.page_link(
-        SALIENCY_PAGE,
-        label="See, hear and test what the detector looked at",
-        icon=":material/center_focus_strong:",
-        query_params={"audit": str(audit_id), "entry": str(entry_id)},
-    )
-
-
 def _entry_subject(entry_id: int) -> Subject:
     store = resources.store()
     detail = entry_detail(store, entry_id)
