@@ -22,7 +22,7 @@ import xlsxwriter
 from xlsxwriter.exceptions import XlsxWriterException
 
 from core.errors import CoreError
-from core.filters import CHANNEL_ORDER, EVERYTHING, filter_condition, newest_review_id, of_mode
+from core.filters import CHANNEL_ORDER, EVERYTHING, filter_condition, newest_review, of_mode
 from core.records import Audit, TriageFilter
 from core.schema import entries, recordings, reviews, scores
 from core.store import Store
@@ -183,7 +183,7 @@ def _query(audit: Audit, condition: sa.ColumnElement[bool]) -> sa.Select:
         .outerjoin(recordings, recordings.c.id == entries.c.recording_id)
         .outerjoin(scores, of_audit & of_mode(audit.settings.channels))
         .outerjoin(first, first.c.id == entries.c.duplicate_of)
-        .outerjoin(reviews, reviews.c.id == newest_review_id())
+        .outerjoin(reviews, newest_review())
         .where(condition, entries.c.is_done.is_(True))
         .order_by(entries.c.path_bytes, *CHANNEL_ORDER)
     )

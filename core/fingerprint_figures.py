@@ -113,7 +113,7 @@ def zone_figure(first: Fingerprint, second: Fingerprint, reference: Fingerprint 
             hovertemplate="%{customdata[0]}: %{x:.1f} % of the saliency, %{customdata[1]:.1f} % of the time"
             "<extra>%{fullData.name}</extra>",
         )
-        tick = {"symbol": "line-ns", "size": 300 * height / len(ZONES), "line": {"width": 2.5, "color": _TICK}}
+        tick = {"symbol": "line-ns", "size": 240 * height / len(ZONES), "line": {"width": 2.5, "color": _TICK}}
         figure.add_scatter(
             y=places, x=times, mode="markers", marker=tick, name="share of the time", showlegend=i == 0, hoverinfo="skip"
         )

@@ -15,12 +15,15 @@ from core.fingerprint_records import (
     FingerprintSummary,
     TestedShare,
 )
+from core.trial_sets import LABELS
 
 HOW_TO_READ = (
     "1 is an even spread: a map without preference. Every recording's map counts alike, however strong its evidence. A fingerprint "
     "describes **the detector** on these recordings, not the attack: another detector looks elsewhere. Where a group's line runs "
-    "with the one of bona fide speech, it shows what the detector looks at in any recording, and not what gives the attack away."
+    "with the one of bona fide speech, it shows what the detector looks at in any recording, and not what gives the attack away. "
+    "Methods disagree: hold one against another, and rely on what both show."
 )
+_NAMES = {"bona fide": "bona fide recordings", "spoof": "spoofs"}
 _FEW = (
     f"One of them holds fewer than {MIN_UNITS} speakers: what is said of it is said of these recordings, and others by the same "
     "attack may look different."
@@ -86,7 +89,7 @@ def common_words(fingerprint: Fingerprint) -> str:
 
 def words_of_tests(measured: FingerprintSet) -> str:
     """What is known of the single maps' tests."""
-    parts = [_passing(passing_share(measured, label), label) for label in ("bona fide", "spoof")]
+    parts = [_passing(passing_share(measured, label), label) for label in LABELS]
     if not any(parts):
         return (
             "None of the single maps was tested (the option --tested of the command does so): the means include maps that say "
@@ -126,6 +129,5 @@ def report_lines(measured: FingerprintSet, fingerprints: Sequence[Fingerprint]) 
 def _passing(share: TestedShare | None, label: str) -> str:
     if share is None:
         return ""
-    return (
-        f"{share.num_passed} of {share.num_tested} of {label} recordings ({100 * (share.low):.0f} % to {100 * (share.high):.0f} %)"
-    )
+    interval = f"{100 * share.low:.0f} to {100 * share.high:.0f} %"
+    return f"{share.num_passed} of {share.num_tested} {_NAMES[label]} ({interval})"

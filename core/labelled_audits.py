@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from core.calibration import Thresholds
 from core.errors import CoreError
-from core.filters import newest_review_id
+from core.filters import newest_review
 from core.protocols import utterance_of
 from core.records import Verdict
 from core.schema import audit_labels, audits, detectors, entries, reviews
@@ -169,7 +169,7 @@ def _frame(connection: sa.Connection, query: sa.Select) -> pd.DataFrame:
 def _labelled(query: sa.Select, audit_id: int | None, by_reviews: bool) -> sa.Select:
     """A query on entries, of those that have a label (of one audit). Reviews are of contents: copies count once."""
     if by_reviews:
-        query = query.join_from(entries, reviews, reviews.c.id == newest_review_id())
+        query = query.join_from(entries, reviews, newest_review())
         query = query.where(reviews.c.verdict.in_(LABELS), entries.c.duplicate_of.is_(None))
     else:
         query = query.where(entries.c.label.in_(LABELS))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -121,12 +121,31 @@ entries = sa.Table(
     sa.Column("codec", sa.Text),
     sa.Column("reason_code", sa.String(16)),
     sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("audit_id", "path_bytes"),
+    sa.UniqueConstraint("audit_id", "path_bytes").ddl_if(dialect="sqlite"),
     sa.Index("entries_by_progress", "audit_id", "is_done", "id"),
-    sa.Index("entries_by_risk", "audit_id", "spoof_score", "id"),
-    sa.Index("entries_by_verdict", "audit_id", "verdict", "spoof_score"),
     sa.Index("entries_by_recording", "recording_id"),
+    sa.Index("entries_by_folder", "audit_id", "folder", "verdict"),
 )
+# Only what has a label takes room in this one.
+_has_label = entries.c.label.is_not(None)
+sa.Index(
+    "entries_by_label",
+    *(entries.c[name] for name in ("audit_id", "label", "spoof_score")),
+    sqlite_where=_has_label,
+    postgresql_where=_has_label,
+)
+# In SQLite a row that only an index of its audit finds costs a search of its own, a million of them seconds: this index holds
+# all that triage filters by, so that a filter is one walk through it. It has the order of risk, read backwards.
+_triage = ("audit_id", "spoof_score", "id", "verdict", "codec", "duration_s", "recording_id", "folder", "path")
+sa.Index("entries_for_triage", *(entries.c[name] for name in _triage)).ddl_if(dialect="sqlite")
+sa.Index("entries_by_verdict", *(entries.c[name] for name in ("audit_id", "verdict", "spoof_score"))).ddl_if(dialect="sqlite")
+# PostgreSQL walks through the table in several processes, but takes an order from an index only where nulls have their place.
+_path = (entries.c.audit_id, entries.c.path_bytes)
+_risk = (entries.c.spoof_score.desc().nulls_last(), entries.c.id.desc())
+sa.Index("entries_by_path", *_path, unique=True, postgresql_include=["id"]).ddl_if(dialect="postgresql")
+sa.Index("entries_by_safety", entries.c.audit_id, entries.c.spoof_score, entries.c.id).ddl_if(dialect="postgresql")
+sa.Index("entries_by_risk", entries.c.audit_id, *_risk).ddl_if(dialect="postgresql")
+sa.Index("entries_by_verdict", entries.c.audit_id, entries.c.verdict, *_risk).ddl_if(dialect="postgresql")
 
 # Append-only: the newest row for a recording is the analyst's word, the older ones are its history.
 reviews = sa.Table(
@@ -187,8 +206,16 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE TABLE audit_labels (audit_id INTEGER NOT NULL PRIMARY KEY REFERENCES audits (id),"
         " trial_set_key VARCHAR(32) NOT NULL REFERENCES trial_sets (key))",
     ),
+    3: ("DROP INDEX entries_by_risk",),
 }
-"""Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes."""
+"""Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes.
+
+Indices that a store lacks are made afterwards, by their definitions above.
+"""
+_POSTGRESQL_MIGRATIONS: dict[int, tuple[str, ...]] = {
+    3: ("DROP INDEX entries_by_verdict", "ALTER TABLE entries DROP CONSTRAINT entries_audit_id_path_bytes_key"),
+}
+"""As `MIGRATIONS`, what is for PostgreSQL alone."""
 
 _SCHEMA_LOCK = 0x0EA2_417E
 """An advisory lock's number: any, but always the same."""
@@ -218,7 +245,18 @@ def bring_up_to_date(connection: sa.Connection) -> None:
     version = connection.scalar(sa.select(schema_version.c.version))
     if version is None or version > SCHEMA_VERSION:
         raise StoreError(f"The store has schema version {version}; this program reads up to {SCHEMA_VERSION}. Update Earwitness.")
+    is_postgresql = connection.dialect.name == "postgresql"
     for step in range(version + 1, SCHEMA_VERSION + 1):
-        for statement in MIGRATIONS[step]:
-            connection.exec_driver_sql(statement.format(blob="BYTEA" if connection.dialect.name == "postgresql" else "BLOB"))
+        for statement in MIGRATIONS[step] + (_POSTGRESQL_MIGRATIONS.get(step, ()) if is_postgresql else ()):
+            connection.exec_driver_sql(statement.format(blob="BYTEA" if is_postgresql else "BLOB"))
         connection.execute(schema_version.update().values(version=step))
+    if version < SCHEMA_VERSION:
+        _make_missing_indices(connection)
+
+
+def _make_missing_indices(connection: sa.Connection) -> None:
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        have = {index["name"] for index in inspector.get_indexes(table.name)}
+        for index in sorted(table.indexes - {index for index in table.indexes if index.name in have}, key=lambda index: index.name):
+            index.create(connection)

@@ -224,10 +224,14 @@ def _timed(query: Callable[[], object]) -> float:
 
 
 def _settle(store: Store) -> None:
-    """What PostgreSQL does by itself within a minute, done at once: statistics, and which pages hold no dead rows."""
+    """What a database does by itself sooner or later, done at once: statistics, the log written back into the tables."""
     if store.engine.dialect.name == "postgresql":
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
+    else:
+        with store.reading() as connection:
+            connection.commit()
+            connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _size_bytes(store: Store) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from core.errors import CoreError, StoreError
-from core.filters import CHANNEL_ORDER, EVERYTHING, ORDERS, filter_condition, newest_review_id, of_mode
+from core.filters import CHANNEL_ORDER, EVERYTHING, ORDERS, filter_condition, newest_review, of_mode
 from core.records import (
     AudioInfo,
     Audit,
@@ -57,7 +57,10 @@ def triage_page(store: Store, audit_id: int, filter: TriageFilter = EVERYTHING, 
     condition = filter_condition(store, audit_id, filter)
     with store.reading() as connection:
         ids = _matching(connection, condition, filter.order, offset=offset, limit=limit)
-        num_rows = connection.scalar(sa.select(sa.func.count()).select_from(entries).where(condition))
+        if len(ids) < limit and (ids or not offset):  # the last page says itself how many there are
+            num_rows = offset + len(ids)
+        else:
+            num_rows = connection.scalar(sa.select(sa.func.count()).select_from(entries).where(condition))
         return TriagePage(rows=_rows(connection, ids), num_rows=num_rows)
 
 
@@ -153,7 +156,7 @@ def folder_shares(store: Store, audit_id: int, *, limit: int = 30) -> tuple[Fold
     names = {"num_spoof": Verdict.SPOOF, "num_inconclusive": Verdict.INCONCLUSIVE}
     names |= {"num_bona_fide": Verdict.BONA_FIDE, "num_refused": Verdict.REFUSED}
     counts = [sa.func.sum(sa.case((entries.c.verdict == verdict, 1), else_=0)).label(name) for name, verdict in names.items()]
-    query = sa.select(entries.c.folder, *counts).where(entries.c.audit_id == audit_id, entries.c.is_done.is_(True))
+    query = sa.select(entries.c.folder, *counts).where(entries.c.audit_id == audit_id, entries.c.verdict.is_not(None))
     query = query.group_by(entries.c.folder).order_by(counts[0].desc(), counts[1].desc(), entries.c.folder).limit(limit)
     with store.reading() as connection:
         return tuple(FolderShare(**row) for row in connection.execute(query).mappings())
@@ -217,7 +220,7 @@ def _rows(connection: sa.Connection, ids: Sequence[int]) -> tuple[TriageRow, ...
     """The triage rows of these entries, in this order."""
     columns = [entries.c[field.name] for field in fields(TriageRow) if field.name in entries.c]
     newest = [column.label(f"review_{column.name}") for column in reviews.c]
-    query = sa.select(entries.c.id, *columns, *newest).outerjoin_from(entries, reviews, reviews.c.id == newest_review_id())
+    query = sa.select(entries.c.id, *columns, *newest).outerjoin_from(entries, reviews, newest_review())
     found = {row["id"]: row for row in connection.execute(query.where(entries.c.id.in_(ids))).mappings()}
     return tuple(_row(found[entry_id]) for entry_id in ids if entry_id in found)
 

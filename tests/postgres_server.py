@@ -24,7 +24,7 @@ OWNER = "earwitness"
 _START_S = 60.0
 # Speed, not safety: what is lost with the machine is lost. A crash of the server alone loses nothing even so.
 _SETTINGS = (
-    "fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=127.0.0.1", "unix_socket_directories=",
+    "fsync=off", "full_page_writes=off", "listen_addresses=127.0.0.1", "unix_socket_directories=",
     "max_connections=100", "shared_buffers=64MB", "log_min_messages=warning",
 )  # fmt: skip
 _PR_SET_PDEATHSIG = 1

@@ -268,7 +268,7 @@ def test_tests_of_single_maps_are_counted_by_class() -> None:
     measured = made_set(np.ones((4, 2)), ["A1", "A1", "", ""], list("abcd"), tested=["passes", "fails", "passes", ""])
     share = passing_share(measured, "spoof")
     assert (share.num_passed, share.num_tested) == (1, 2)
-    assert "1 of 1 of bona fide recordings" in words_of_tests(measured)
+    assert "1 of 1 bona fide recordings (21 to 100 %) and 1 of 2 spoofs (9 to 91 %) passed" in words_of_tests(measured)
     assert "None of the single maps was tested" in words_of_tests(made_set(np.ones((1, 2)), ["A1"], ["a"]))
 
 

@@ -272,7 +272,9 @@ def test_the_command_line_trains_and_measures(prepared: Path, tmp_path: Path, ca
     assert "going on after step 4" in capsys.readouterr().out
     assert main(["vocoder", "measure", "--run", str(tmp_path / "run"), "--every", "3"]) == 0
     assert "Griffin-Lim from full magnitudes" in capsys.readouterr().out
-    assert main(["vocoder", "measure", "--run", str(tmp_path / "nothing")]) == 1
+    for part in ("train", "measure", "publish"):
+        assert main(["vocoder", part, "--run", str(tmp_path / "nothing")]) == 1
+    assert "training needs --data" in capsys.readouterr().err
 
 
 def test_the_same_speech_is_nearest() -> None:

@@ -55,6 +55,8 @@ MEASURES: Mapping[str, str] = {
     "voicing": "voicing differs",
 }
 """Field of `Closeness` -> its words; less is closer in each."""
+SHARES = ("gross_f0", "voicing")
+"""The measures that are shares of frames."""
 
 
 def closeness(made: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
@@ -121,7 +123,7 @@ def differences(first: Closeness, second: Closeness) -> dict[str, tuple[float, f
 
 def _words(measure: str, values: np.ndarray) -> str:
     mean = float(np.nanmean(values))
-    return f"{100 * mean:.1f} %" if measure in ("gross_f0", "voicing") else f"{mean:.2f}"
+    return f"{100 * mean:.1f} %" if measure in SHARES else f"{mean:.2f}"
 
 
 def _log_spectral(made: torch.Tensor, real: torch.Tensor, num_fft: int) -> float:

@@ -20,7 +20,7 @@ from training.data import load_split
 from training.run_folder import utc_now
 from training.vocoder import trained_vocoder
 from training.vocoder_batches import bona_fide_recordings
-from training.vocoder_evaluation import GRIFFIN_LIM_OF_MEL, MEASURES, VOCODER, Closeness, as_table, compare, differences
+from training.vocoder_evaluation import GRIFFIN_LIM_OF_MEL, MEASURES, SHARES, VOCODER, Closeness, as_table, compare, differences
 
 DECIDING = "log_spectral_db"
 """The measure of `Closeness` in which a vocoder must be at least as close to speech as Griffin-Lim."""
@@ -46,16 +46,15 @@ class VocoderReport:
     @property
     def words(self) -> str:
         """The table and what follows from it, Markdown."""
-        mean, half = self._differences[DECIDING]
-        other = [
-            f"{MEASURES[name]} {gap:+.2f} +- {width:.2f}" for name, (gap, width) in self._differences.items() if name != DECIDING
-        ]
-        mean, half = self._differences[DECIDING]
+        decides, *others = (
+            _difference_words(name, *self._differences[name]) for name in sorted(MEASURES, key=lambda name: name != DECIDING)
+        )
+        verdict = "at least as close" if self.is_close else "not as close"
         return (
             f"After step {self.described['step']:,}, on {len(self.compared[VOCODER].log_spectral_db)} bona fide recordings of dev "
             f"(never trained on); less is closer:\n\n{as_table(self.compared)}\n"
-            f"Neural less Griffin-Lim from the same mel spectrogram, paired, with 95 % intervals: {MEASURES[DECIDING]} "
-            f"{mean:+.2f} +- {half:.2f} ({'at least as close' if self.is_close else 'not as close'}); {'; '.join(other)}.\n"
+            "Neural less Griffin-Lim from the same mel spectrogram, paired, with 95 % intervals: "
+            f"{decides}: {verdict}; {'; '.join(others)}.\n"
         )
 
     @property
@@ -96,6 +95,12 @@ def publish_vocoder(run: Path, out: Path = SHIPPED_VOCODER) -> VocoderReport:
     (out / MANIFEST_FILE).write_text(json.dumps(_manifest(report), indent=1) + "\n", encoding="utf-8")
     (out / "README.md").write_text(_card(report), encoding="utf-8")
     return report
+
+
+def _difference_words(measure: str, mean: float, half: float) -> str:
+    if measure in SHARES:
+        return f"{MEASURES[measure]} {100 * mean:+.1f} +- {100 * half:.1f} points"
+    return f"{MEASURES[measure]} {mean:+.2f} +- {half:.2f}"
 
 
 def _halved(network: NeuralVocoder) -> NeuralVocoder:

@@ -38,7 +38,7 @@ class Intervention:
 
     name: str
     title: str
-    """Begins a sentence, e.g. `Half a second of silence before and after`."""
+    """Begins a sentence, e.g. `Cutting off edge silence`."""
     feature: str
     """Key of `core.shortcuts.features.FEATURES`."""
     change: Change
@@ -76,19 +76,39 @@ INTERVENTIONS: Mapping[str, Intervention] = {
     name: Intervention(name=name, title=title, feature=feature, change=change)
     for name, title, feature, change in (
         ("trim_edges", "Cutting off edge silence", "leading_silence", lambda x, rng, _: change_edges(x, rng, how="trim")),
-        ("other_edges", "Edges of a recording of the other class", "leading_silence", give_edges_of),
-        ("silent_edges", "Half a second of silence before and after", "trailing_silence", lambda x, _, __: _silent(x, seconds=0.5)),
-        ("zero_edges", "Zeros in place of edge silence", "digital_silence", lambda x, rng, _: change_edges(x, rng, how="zero")),
+        ("other_edges", "Taking over the edges of a recording of the other class", "leading_silence", give_edges_of),
+        (
+            "silent_edges",
+            "Putting half a second of silence before and after",
+            "trailing_silence",
+            lambda x, _, __: _silent(x, seconds=0.5),
+        ),
+        (
+            "zero_edges",
+            "Putting zeros in place of edge silence",
+            "digital_silence",
+            lambda x, rng, _: change_edges(x, rng, how="zero"),
+        ),
         ("first_half", "Keeping the first half only", "duration", lambda x, _, __: _first_half(x)),
         ("twice", "Playing it twice in a row", "duration", lambda x, _, __: np.concatenate([x, x])),
         ("quieter", "Making it 10 dB quieter", "loudness", lambda x, rng, _: change_gain(x, rng, gain_db=-10)),
         ("louder", "Making it 6 dB louder", "loudness", lambda x, rng, _: change_gain(x, rng, gain_db=6)),
         ("narrower", "Taking away what is above 6 kHz", "bandwidth", lambda x, rng, _: limit_band(x, rng, rate_hz=12_000)),
-        ("tilt_up", "A spectrum brighter by 3 dB per octave", "spectral_tilt", lambda x, _, __: tilt(x, db_per_octave=_TILT_DB)),
-        ("tilt_down", "A spectrum darker by 3 dB per octave", "spectral_tilt", lambda x, _, __: tilt(x, db_per_octave=-_TILT_DB)),
-        ("dc", "A DC offset of 2 % of full scale", "dc_offset", lambda x, _, __: x + _DC),
-        ("mp3", "MP3 at 64 kbit/s", "codec", lambda x, rng, _: code(x, rng, codec="mp3", bit_rate=64_000)),
-        ("opus", "Opus at 32 kbit/s", "codec", lambda x, rng, _: code(x, rng, codec="opus", bit_rate=32_000)),
+        (
+            "tilt_up",
+            "Brightening the spectrum by 3 dB per octave",
+            "spectral_tilt",
+            lambda x, _, __: tilt(x, db_per_octave=_TILT_DB),
+        ),
+        (
+            "tilt_down",
+            "Darkening the spectrum by 3 dB per octave",
+            "spectral_tilt",
+            lambda x, _, __: tilt(x, db_per_octave=-_TILT_DB),
+        ),
+        ("dc", "Adding a DC offset of 2 % of full scale", "dc_offset", lambda x, _, __: x + _DC),
+        ("mp3", "Coding as MP3 at 64 kbit/s", "codec", lambda x, rng, _: code(x, rng, codec="mp3", bit_rate=64_000)),
+        ("opus", "Coding as Opus at 32 kbit/s", "codec", lambda x, rng, _: code(x, rng, codec="opus", bit_rate=32_000)),
         ("resampled", "Resampling to 44.1 kHz and back", "sample_rate", lambda x, _, __: at_other_rate(x)),
     )
 }
@@ -202,8 +222,10 @@ def _with_finding(effect: InterventionEffect, unit: str) -> InterventionEffect:
         way = "towards spoof" if effect.shift > 0 else "towards bona fide"
         share = f", {100 * abs(effect.shift) / effect.spread:.0f} % of their spread" if effect.spread else ""
         finding = f"{effect.title} moves {whose} {way}: {effect.shift:+.2f} {unit} ({interval}){share}."
-    else:
+    elif max(abs(effect.low), abs(effect.high)) <= MIN_SHIFT * effect.spread:
         finding = f"{effect.title} hardly moves {whose}: {effect.shift:+.2f} {unit} ({interval})."
+    else:
+        finding = f"{effect.title} may move {whose}, by little or by chance: {effect.shift:+.2f} {unit} ({interval})."
     if effect.share_flipped is not None:
         finding += f" {100 * effect.share_flipped:.0f} % of the verdicts change."
     return dataclasses.replace(effect, finding=finding)

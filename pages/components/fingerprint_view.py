@@ -23,6 +23,7 @@ from pages.components.fingerprint_choices import Pair
 from pages.components.frame import escaped
 
 _AXES = {"From the first sound to the last": "relative", "Seconds from the first sound": "onset"}
+_LEAST = (1, 2, 3, 5, 8, 10, 20)
 _HEAT = {"As it is": False, "Less bona fide": True}
 
 
@@ -52,7 +53,8 @@ def show_bands(measured: FingerprintSet, pair: Pair) -> None:
     )
     st.caption(
         "Above: means with 95 % intervals, each band by itself. Below: the difference, with an interval that holds for all bands "
-        f"at once; where it keeps off 0 the bands are shaded. {resolution_words(measured.summary)}"
+        "at once (speakers are shuffled between the two); where it keeps off 0 the bands are shaded. "
+        f"{resolution_words(measured.summary)}"
     )
 
 
@@ -90,12 +92,9 @@ def show_groups(measured: FingerprintSet, pair: Pair) -> None:
     """Every group over bands."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     view = row.segmented_control("Show", list(_HEAT), default="As it is", required=True, key="fingerprint-heat")
+    usual = 3 if pair.grouping == "family" else 5
     least = row.select_slider(
-        "At least so many recordings",
-        [1, 2, 3, 5, 8, 10, 20],
-        value=3 if pair.grouping == "family" else 5,
-        key=f"fingerprint-least-{pair.grouping}",
-        width=260,
+        "At least so many recordings", _LEAST, value=usual, key=f"fingerprint-least-{pair.grouping}", width=260
     )
     shown = with_at_least(pair.fingerprints, least)
     has_reference = any(f.key == "bona fide" for f in shown)
