@@ -134,7 +134,7 @@ def heat_figure(
         less_bona_fide: draws what a row has more or less than bona fide speech.
     """
     values = heat_values(fingerprints, frames=frames, less_bona_fide=less_bona_fide)
-    scale: dict = {"colorscale": _LEVELS, "zmin": 0.0}
+    scale: dict = {"colorscale": _LEVELS}
     if less_bona_fide:
         limit = float(np.nanmax(np.abs(values))) or 1.0
         scale = {"colorscale": _DIFFERENCES, "zmin": -limit, "zmax": limit}

@@ -96,7 +96,7 @@ def words_of_tests(measured: FingerprintSet) -> str:
             "nothing of the detector. Test a recording's map on the page **Saliency**."
         )
     passed = " and ".join(filter(None, parts))
-    return f"The means include maps that fail the tests of the page **Saliency**. Of maps drawn at random, {passed} passed."
+    return f"The means hold all maps, also those that fail the tests of **Saliency**. Of maps drawn at random, {passed} passed."
 
 
 def resolution_words(summary: FingerprintSummary) -> str:

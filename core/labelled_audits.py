@@ -168,12 +168,14 @@ def _frame(connection: sa.Connection, query: sa.Select) -> pd.DataFrame:
 
 def _labelled(query: sa.Select, audit_id: int | None, by_reviews: bool) -> sa.Select:
     """A query on entries, of those that have a label (of one audit). Reviews are of contents: copies count once."""
+    audit = entries.c.audit_id
     if by_reviews:
         query = query.join_from(entries, reviews, newest_review())
         query = query.where(reviews.c.verdict.in_(LABELS), entries.c.duplicate_of.is_(None))
+        audit = audit + 0  # keeps SQLite off the indices by audit: it begins with the reviews, which are few
     else:
         query = query.where(entries.c.label.in_(LABELS))
-    return query if audit_id is None else query.where(entries.c.audit_id == audit_id)
+    return query if audit_id is None else query.where(audit == audit_id)
 
 
 def _protocol_counts(connection: sa.Connection) -> dict[tuple[int, bool], dict[str, int]]:

@@ -121,7 +121,7 @@ def _record_all(ledger: Ledger, numbers: range) -> float:
 def _copy(store: Store, num: int, num_copies: int) -> None:
     """Copies all rows of a store whose ids run from 1 to `num`, with names, contents and scores of their own.
 
-    A worker would need an hour or so for a million; what queries meet is the same.
+    A worker would need a quarter of an hour or more for a million; what queries meet is the same.
     """
     start = sa.select(sa.literal(1).label("copy")).cte(recursive=True)
     copies = start.union_all(sa.select(start.c.copy + 1).where(start.c.copy < num_copies))

@@ -23,8 +23,9 @@ from core import detect, patience, scan
 from core.checkpoints import Detector
 from core.detect import Scorer
 from core.errors import StoreError, StoreUnavailableError
+from core.filters import ORDERS, filter_condition
 from core.ledger import Ledger
-from core.records import Audit, AuditStatus, ScanSettings
+from core.records import Audit, AuditStatus, ScanSettings, TriageFilter
 from core.scan import prepare_audit, run_audit, start_audit
 from core.schema import audits, detectors, entries, recordings, schema_version, scores
 from core.store import Store
@@ -325,6 +326,42 @@ def test_all_connections_in_use_is_told(store: Store) -> None:
         with pytest.raises(StoreUnavailableError, match=r"All connections .* are in use"):
             store.recent_audits()
     assert store.recent_audits() == ()
+
+
+# Speed -----------------------------------------------------------------------------------------------------------
+
+
+FILTERS = [
+    *(TriageFilter(order=order) for order in ("risk", "safe", "path")),
+    TriageFilter(verdicts=("spoof",)),
+    TriageFilter(verdicts=("bona fide",)),
+]
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+def test_table_is_read_in_the_order_of_an_index(store: Store, filter: TriageFilter) -> None:
+    audit_id, _ = make_audit(store, [scored(f"{i}.wav", float(i % 7 - 3)) for i in range(50)])
+    make_audit(store, [scored(f"other/{i}.wav", 0.0) for i in range(50)])
+    query = sa.select(entries.c.id).where(filter_condition(store, audit_id, filter)).order_by(*ORDERS[filter.order]).limit(10)
+    with store.writing() as connection:
+        for setting in ("enable_seqscan", "enable_bitmapscan"):  # a table of a hundred rows is quicker read whole
+            connection.exec_driver_sql(f"SET LOCAL {setting} = off")
+        compiled = query.compile(connection, compile_kwargs={"render_postcompile": True})
+        statement = compiled.string
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", compiled.params).scalars().all()
+    assert not [line for line in plan if "Sort" in line], plan
+    assert [line for line in plan if "Index Only Scan using entries_by_" in line], plan
+
+
+def test_a_million_is_not_walked_for_a_few_reviews(store: Store) -> None:
+    """The newest review is looked for among reviews, and not anew for every file."""
+    audit_id, _ = make_audit(store, [scored("a.wav", 2.0)])
+    for review in ("reviewed", "unreviewed", "spoof"):
+        query = sa.select(sa.func.count()).where(filter_condition(store, audit_id, TriageFilter(review=review)))
+        with store.reading() as connection:
+            compiled = query.compile(connection, compile_kwargs={"render_postcompile": True})
+            plan = connection.exec_driver_sql(f"EXPLAIN {compiled.string}", compiled.params).scalars().all()
+        assert not [line for line in plan if "SubPlan" in line], plan
 
 
 # Refusals --------------------------------------------------------------------------------------------------------

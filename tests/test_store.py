@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
@@ -15,9 +16,10 @@ import pytest
 import sqlalchemy as sa
 from ledger_records import WORKER, list_files, make_audit, make_detector, scored, sha256, sqlite_only, unreadable
 
-from core.errors import StoreError
+from core import patience
+from core.errors import StoreError, StoreUnavailableError
 from core.ledger import Ledger
-from core.records import STALE_S, AuditStatus, ScanSettings, Verdict
+from core.records import STALE_S, AuditStatus, FoundFile, ScanSettings, Verdict
 from core.schema import SCHEMA_VERSION, audits, entries, recordings, schema_version, scores, segments
 from core.store import Store
 
@@ -204,6 +206,44 @@ def test_failure_keeps_its_message_until_claimed_again(store: Store, audit_id: i
     assert (audit.status, audit.message, audit.finished_at) == (AuditStatus.RUNNING, None, None)
 
 
+def test_a_worker_may_claim_again_what_it_has(store: Store, audit_id: int) -> None:
+    ledger = Ledger(store, audit_id, WORKER)
+    assert ledger.claim()
+    assert ledger.claim()
+
+
+def test_calls_whose_answers_are_lost_are_made_again_and_change_nothing(
+    store: Store, audit_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
+    calls: list[int] = []
+
+    @contextmanager
+    def losing_answers(**options: object) -> Iterator[sa.Connection]:
+        with Store.writing(store, **options) as connection:
+            yield connection
+        calls.append(1)  # it is committed, but every first answer gets lost
+        if len(calls) % 2:
+            raise StoreUnavailableError("The connection broke.")
+
+    monkeypatch.setattr(store, "writing", losing_answers)
+    ledger = Ledger(store, audit_id, WORKER)
+    assert ledger.claim()
+    ledger.add_entries([FoundFile(path_bytes=name, size_bytes=1) for name in (b"a.wav", b"b.wav", b"c.wav")])
+    ledger.mark_listed()
+    a, b, c = (file.entry_id for file in ledger.pending_files(after=0, limit=9))
+    results = [(a, scored("a.wav", 2.0)), (c, unreadable("c.wav"))]
+    ledger.record_results(scored=results, reused=[(b, sha256("a.wav"))])
+    assert [ledger.beat(1.5), ledger.beat(2.0)] == ["run", "run"]
+    ledger.release(AuditStatus.FINISHED)
+    audit = store.audit(audit_id)
+    assert (audit.status, audit.worker, audit.num_files, audit.num_done) == (AuditStatus.FINISHED, None, 3, 3)
+    assert (audit.num_spoof, audit.num_refused, audit.num_reused, audit.audio_s) == (2, 1, 1, 8.0)
+    assert 3.0 < audit.seconds_running <= 3.5
+    assert len(calls) == 14
+    assert [num_rows(store, table) for table in (entries, recordings, scores)] == [3, 1, 1]
+
+
 # Listing and results ---------------------------------------------------------------------------------------------
 
 
@@ -357,35 +397,69 @@ def test_newer_store_is_refused(store: Store) -> None:
         Store(store.url)
 
 
-def test_a_store_of_version_1_is_brought_up_to_date_with_all_it_holds(store: Store) -> None:
+# What version 2 had in place of today's indices.
+_INDICES_OF_VERSION_2 = (
+    "CREATE INDEX entries_by_risk ON entries (audit_id, spoof_score, id)",
+    "CREATE INDEX entries_by_verdict ON entries (audit_id, verdict, spoof_score)",
+)
+_LATER_INDICES = (
+    "entries_by_folder", "entries_by_label", "entries_for_triage", "entries_by_verdict", "entries_by_path", "entries_by_safety",
+    "entries_by_risk",
+)  # fmt: skip
+
+
+def _make_older(store: Store, version: int) -> None:
+    """Makes the store one of an older version, with all that it holds."""
+    with store.writing() as connection:
+        for name in _LATER_INDICES:
+            connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+        for statement in _INDICES_OF_VERSION_2:
+            connection.exec_driver_sql(statement)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ALTER TABLE entries ADD UNIQUE (audit_id, path_bytes)")
+        if version == 1:
+            for name in ("audit_labels", "systems", "trial_sets"):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+        connection.execute(schema_version.update().values(version=version))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_store_is_brought_up_to_date_with_all_it_holds(store: Store, version: int) -> None:
     audit_id, ids = make_audit(store, [scored("a.wav", 2.0)])
     new = {"trial_sets", "systems", "audit_labels"}
     fresh = _layout(store)
-    with store.writing() as connection:
-        for name in ("audit_labels", "systems", "trial_sets"):
-            connection.exec_driver_sql(f"DROP TABLE {name}")
-        connection.execute(schema_version.update().values(version=1))
-    assert not new & set(_layout(store))
+    _make_older(store, version)
+    assert _layout(store) != fresh
+    assert bool(new & set(_layout(store))) is (version == 2)
     migrated = Store(store.url)
     assert _layout(migrated) == fresh
     with migrated.reading() as connection:
         assert connection.scalar(sa.select(schema_version.c.version)) == SCHEMA_VERSION
         assert connection.scalars(sa.select(entries.c.id)).all() == list(ids.values())
     assert migrated.audit(audit_id).num_done == 1
+    assert list_files(Ledger(migrated, audit_id, WORKER), ["a.wav", "b.wav"]).keys() == {"b.wav"}
     assert _layout(Store(store.url)) == fresh
 
 
 def _layout(store: Store) -> dict[str, tuple]:
-    """Table -> its columns with type and nullability, its key, what it refers to."""
+    """Table -> its columns with type and nullability, its key, what it refers to, its indices and what is unique."""
     inspector = sa.inspect(store.engine)
     return {
         name: (
             [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)],
             inspector.get_pk_constraint(name)["constrained_columns"],
             sorted((key["constrained_columns"], key["referred_table"]) for key in inspector.get_foreign_keys(name)),
+            sorted(_index_words(index) for index in inspector.get_indexes(name)),
+            sorted(constraint["column_names"] for constraint in inspector.get_unique_constraints(name)),
         )
         for name in inspector.get_table_names()
     }
+
+
+def _index_words(index: dict) -> tuple[str, ...]:
+    parts = (index.get(name) for name in ("column_names", "unique", "column_sorting", "include_columns"))
+    is_partial = any(name.endswith("_where") for name in index.get("dialect_options", ()))
+    return (index["name"], *map(str, parts), "partial" if is_partial else "")
 
 
 @pytest.mark.parametrize("name", ["file/test.db", "folder", "text.db"])
@@ -448,6 +522,26 @@ def test_block_that_fails_writes_nothing(store: Store, audit_id: int) -> None:
     assert store.audit(audit_id).folder == "/audio"
 
 
+def test_what_is_read_in_one_transaction_is_of_one_moment(store: Store, audit_id: int) -> None:
+    with store.reading() as connection:
+        assert connection.scalar(sa.select(audits.c.folder)) == "/audio"
+        store.request(audit_id, "pause")
+        make_audit(store, [scored("a.wav", 2.0)])
+        assert connection.scalars(sa.select(audits.c.requested)).all() == ["run"]
+    assert num_rows(store, audits) == 2
+
+
+def test_those_who_deal_with_one_matter_wait_for_each_other(store: Store, audit_id: int) -> None:
+    def add_second() -> None:
+        with store.writing(alone_in="seconds") as connection:
+            seconds = connection.scalar(sa.select(audits.c.seconds_running))
+            time.sleep(0.02)
+            connection.execute(audits.update().values(seconds_running=seconds + 1.0))
+
+    at_once([add_second] * 4)
+    assert store.audit(audit_id).seconds_running == 4.0
+
+
 def test_reads_do_not_wait_for_a_writer(store: Store, audit_id: int) -> None:
     with store.writing() as connection:
         connection.execute(audits.update().values(folder="/changed"))
@@ -456,6 +550,16 @@ def test_reads_do_not_wait_for_a_writer(store: Store, audit_id: int) -> None:
         assert Ledger(store, audit_id, WORKER).pending_files(after=0, limit=1) == ()
         assert time.monotonic() - started < 5.0
     assert store.audit(audit_id).folder == "/changed"
+
+
+@sqlite_only
+def test_a_store_that_is_locked_for_too_long_is_unavailable(store: Store, audit_id: int) -> None:
+    sa.event.listen(store.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 50"))
+    store.engine.dispose()
+    with store.writing() as connection:
+        connection.execute(audits.update().values(folder="/changed"))
+        with pytest.raises(StoreUnavailableError, match="locked"):
+            store.request(audit_id, "pause")
 
 
 @sqlite_only

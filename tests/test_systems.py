@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -335,3 +338,50 @@ def test_files_of_one_name_are_told_apart(store: Store) -> None:
     (system,) = load_systems(store, f"audit-{audit_id}", [f"fake (audit {audit_id})"])
     assert system.trial_set.table["utterance"].tolist() == ["b", "x/a.wav", "y/a.wav"]
     assert system.scores.tolist() == [3, 1, 2]
+
+
+# At once ----------------------------------------------------------------------------------------------------------
+
+
+def _at_once(calls: list[Callable[[], object]]) -> list[object]:
+    """Results of calls that threads start together; what they failed of, where it is a `CoreError`."""
+    barrier = Barrier(len(calls))
+
+    def call(function: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return function()
+        except CoreError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(call, calls))
+
+
+def test_of_imports_of_one_name_at_once_one_succeeds_and_the_others_are_told(store: Store) -> None:
+    outcomes = _at_once([lambda: add(store, trials(), "lcnn", [0.1, 2.0, 1.0, 0.0])] * 4)
+    assert outcomes.count(None) == 1
+    told = "P has a system 'lcnn' already. Give this one another name, or remove the other first."
+    assert outcomes.count(told) == 3
+    (summary,) = [each for each in list_trial_sets(store) if each.name == "P"]
+    assert [system.name for system in summary.systems] == ["lcnn"]
+
+
+def test_imports_of_many_names_at_once_share_one_set(store: Store) -> None:
+    names = [f"s{i}" for i in range(6)]
+    assert _at_once([lambda name=name: add(store, trials(), name, [0.1, 2.0, 1.0, 0.0]) for name in names]) == [None] * 6
+    (summary,) = [each for each in list_trial_sets(store) if each.name == "P"]
+    assert sorted(system.name for system in summary.systems) == names
+
+
+def test_a_set_that_is_removed_while_it_is_imported_for_is_there_in_the_end(store: Store) -> None:
+    key = trials().key
+    for i in range(5):
+        add(store, trials(), f"old{i}", [0.1, 2.0, 1.0, 0.0])
+        calls = [
+            lambda i=i: remove_system(store, key, f"old{i}"),
+            lambda i=i: add(store, trials(), f"new{i}", [0.1, 2.0, 1.0, 0.0]),
+        ]
+        assert _at_once(calls) == [None, None]
+        assert [system.name for system in load_systems(store, key, [f"new{i}"])] == [f"new{i}"]
+        remove_system(store, key, f"new{i}")

@@ -200,6 +200,13 @@ def test_text_is_literal_and_ignores_case(store: Store, text: str, expected: set
     assert {row.path for row in triage_page(store, audit_id, TriageFilter(text=text)).rows} == expected
 
 
+@pytest.mark.parametrize("text", ["ü[", "Ü[a]^", "]^-\\ß", "^-\\ß d", "-\\ẞ"])
+def test_signs_beside_letters_that_are_not_ascii(store: Store, text: str) -> None:
+    names = ["Ü[A]^-\\ß d.wav", "ua-b d.wav", "üA.wav", "]ß.wav"]
+    audit_id, _ = make_audit(store, [scored(name, 0.0) for name in names])
+    assert [row.path for row in triage_page(store, audit_id, TriageFilter(text=text)).rows] == names[:1]
+
+
 @pytest.mark.parametrize("filter", [TriageFilter(order="size"), TriageFilter(review="maybe")])
 def test_unknown_filter_is_an_error(store: Store, filter: TriageFilter) -> None:
     with pytest.raises(CoreError, match=r"Unknown .*; expected"):
@@ -212,13 +219,46 @@ def test_unknown_filter_is_an_error(store: Store, filter: TriageFilter) -> None:
 @sqlite_only
 @pytest.mark.parametrize("filter", [TriageFilter(), TriageFilter(order="path"), TriageFilter(verdicts=("spoof",))])
 def test_table_is_read_by_an_index_and_not_sorted(store: Store, audit: tuple[int, dict[str, int]], filter: TriageFilter) -> None:
-    statements = statements_of(store, lambda: triage_page(store, audit[0], filter))
+    statements = statements_of(store, lambda: triage_page(store, audit[0], filter, limit=1))
     assert len(statements) == 3  # ids, count, rows
     plans = plans_of(store, statements)
     assert not [step for plan in plans for step in plan if "USE TEMP B-TREE" in step]
     assert not [step for plan in plans for step in plan if step.startswith("SCAN entries")]
     if filter == TriageFilter():
-        assert "COVERING INDEX entries_by_risk" in plans[0][0]
+        assert "COVERING INDEX entries_for_triage" in plans[0][0]
+
+
+FILTERS = [
+    TriageFilter(verdicts=("spoof", "refused"), codecs=("ULAW",), min_score=-3.0),
+    TriageFilter(folder="calls", text="a"),
+    TriageFilter(review="unreviewed"),
+]
+
+
+@sqlite_only
+@pytest.mark.parametrize("filter", FILTERS)
+def test_files_are_counted_by_one_walk_through_an_index(
+    store: Store, audit: tuple[int, dict[str, int]], filter: TriageFilter
+) -> None:
+    statements = statements_of(store, lambda: triage_page(store, audit[0], filter, limit=1))
+    (count,) = [statement for statement in statements if "count(*)" in statement[0]]
+    (plan,) = plans_of(store, [count])
+    assert "COVERING INDEX" in plan[0]
+
+
+@sqlite_only
+def test_the_last_page_is_not_counted(store: Store, audit: tuple[int, dict[str, int]]) -> None:
+    for offset, limit, num in ((0, 9, 2), (4, 5, 2), (0, 8, 3), (8, 1, 3), (9, 5, 3)):
+        statements = statements_of(store, lambda at=(offset, limit): triage_page(store, audit[0], offset=at[0], limit=at[1]))
+        assert len(statements) == num
+        assert triage_page(store, audit[0], offset=offset, limit=limit).num_rows == 8
+
+
+@sqlite_only
+@pytest.mark.parametrize("read", [folder_shares, folders])
+def test_folders_are_read_from_an_index(store: Store, audit: tuple[int, dict[str, int]], read: Callable) -> None:
+    (plan,) = plans_of(store, statements_of(store, lambda: read(store, audit[0])))
+    assert plan[0].startswith("SEARCH entries USING COVERING INDEX entries_by_folder (audit_id=?")
 
 
 @sqlite_only
