@@ -18,7 +18,7 @@ run: $(VENV)/.installed
 	@echo "Earwitness: http://localhost:$(PORT)  (stop with Ctrl-C)"
 	@$(BIN)/streamlit run Home.py --server.port $(PORT)
 
-test: $(VENV)/.installed-dev chromium
+test: $(VENV)/.installed-dev chromium postgresql
 	@echo "Running every test."
 	@$(BIN)/python -m pytest
 
@@ -39,7 +39,7 @@ $(VENV)/.installed: requirements.txt $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "Installing failed: check the connection to PyPI and the disk space (8 GB), then run the same command again." >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-cluster.txt $(VENV)/.installed
 	@echo "Installing what testing needs."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { echo "Installing failed: check the connection to PyPI, then run the same command again." >&2; exit 1; }
 	@touch $@
@@ -53,6 +53,17 @@ chromium:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null \
 			|| { echo "Chromium could not be installed: check apt-get's sources, or install a Chromium and put it on PATH." >&2; exit 1; }; \
 	else echo "No Chromium here: the browser tests will be skipped. Install it with 'sudo apt-get install chromium'."; fi
+
+# The tests of PostgreSQL start a private server. Without its programs, and without the right to install them, they are skipped and say so.
+# RUNLEVEL=1 keeps Debian's package from starting a server of its own.
+.PHONY: postgresql
+postgresql:
+	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing PostgreSQL for its tests."; \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null \
+			|| { echo "PostgreSQL could not be installed: check apt-get's sources, or install it and put initdb on PATH." >&2; exit 1; }; \
+	else echo "No PostgreSQL here: its tests will be skipped. Install it with 'sudo apt-get install postgresql'."; fi
 
 clean:
 	rm -rf $(VENV) .ruff_cache

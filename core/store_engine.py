@@ -14,8 +14,16 @@ from core.store_failures import words_of
 WRITES = {"writes": True}
 """Execution options of an engine whose transactions write."""
 
-_POSTGRESQL_CONNECT = {"connect_timeout": 10, "application_name": "earwitness", "keepalives_idle": 30, "keepalives_interval": 10}
-"""What libpq is told where the URL does not say otherwise; in seconds."""
+_POSTGRESQL_CONNECT = {
+    "application_name": "earwitness",
+    "connect_timeout": 10,
+    # A server that vanished without a word is given up after a minute: 30 s of silence, three questions, 60 s unanswered.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""What libpq is told where the URL does not say otherwise."""
 
 
 def open_engine(url: str) -> sa.Engine:

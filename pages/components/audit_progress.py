@@ -30,13 +30,14 @@ def show_recent_audits(store: Store, *, limit: int = 8) -> None:
 
     @st.fragment(run_every=REFRESH_S if is_live else None)
     def recent() -> None:
-        audits = store.recent_audits(limit)
-        if not audits:
-            st.info("No audits yet. **Batch audit** scores a whole folder; the samples in `data/samples` make a first one.")
-        for audit in audits:
-            _show_line(audit)
-        if is_live and not any(audit.status in _LIVE for audit in audits):
-            st.rerun()
+        with telling_failures():  # run alone, a fragment has no frame around it
+            audits = store.recent_audits(limit)
+            if not audits:
+                st.info("No audits yet. **Batch audit** scores a whole folder; the samples in `data/samples` make a first one.")
+            for audit in audits:
+                _show_line(audit)
+            if is_live and not any(audit.status in _LIVE for audit in audits):
+                st.rerun()
 
     recent()
 
