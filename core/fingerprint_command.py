@@ -36,7 +36,7 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Measures, or goes on where an earlier run stopped; prints where the result is."""
-    from core.fingerprint_files import load_fingerprints, own_folder
+    from core.fingerprint_files import load_fingerprints, own_fingerprint_folder
     from core.fingerprint_groups import fingerprints_of, groupings_of
     from core.fingerprint_words import report_lines
     from core.fingerprints import FingerprintOptions, measure_fingerprints
@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
     name, table = recordings_of(options.folder, options.protocol)
     trial_set = make_trial_set(options.name or name, table)
     with _Progress() as progress:
-        manifest = measure_fingerprints(detector, trial_set, options.out or own_folder(), options=how, on_progress=progress.show)
+        out = options.out or own_fingerprint_folder()
+        manifest = measure_fingerprints(detector, trial_set, out, options=how, on_progress=progress.show)
     measured = load_fingerprints(manifest)
     for line in report_lines(measured, fingerprints_of(measured, groupings_of(measured)[0])):
         print(line)

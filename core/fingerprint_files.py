@@ -26,7 +26,7 @@ from core.fingerprint_records import (
     MapProfile,
     Status,
 )
-from core.schema import default_url
+from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
 
 SCHEMA_VERSION = 1
@@ -35,11 +35,9 @@ _PARTIAL = ".partial.jsonl"
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
-def own_folder() -> Path:
-    """Where fingerprints go when no folder is named: beside the store where it is a file, else in the home folder."""
-    kind, _, path = default_url().partition(":///")
-    folder = Path(path).parent if kind == "sqlite" and path else Path.home() / ".earwitness"
-    return folder / "fingerprints"
+def own_fingerprint_folder() -> Path:
+    """Where fingerprints go when no folder is named; it need not be there."""
+    return own_folder("fingerprints")
 
 
 def stem_of(summary: FingerprintSummary) -> str:
@@ -52,7 +50,7 @@ def stem_of(summary: FingerprintSummary) -> str:
 def list_fingerprints() -> tuple[tuple[tuple[Path, FingerprintSummary], ...], tuple[str, ...]]:
     """The stored fingerprints, shipped ones first, methods in their usual order; and a sentence for each that cannot be read."""
     found, problems = [], []
-    for folder in (SHIPPED_FINGERPRINTS, own_folder()):
+    for folder in (SHIPPED_FINGERPRINTS, own_fingerprint_folder()):
         of_folder = []
         for manifest in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             try:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from core.errors import CoreError
 from core.explanation_records import METHOD_NAMES, Method
+from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
 
-POINTING_FOLDER = SHIPPED_RESULTS / "pointing"
+SHIPPED_POINTING = SHIPPED_RESULTS / "pointing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +71,20 @@ class PointingGame:
         )
 
 
-def pointing_file(detector_hash: str, folder: Path = POINTING_FOLDER) -> Path:
-    """Where a detector's game is."""
-    return folder / f"{detector_hash[:16]}.json"
+def pointing_file(detector_hash: str, folder: Path | None = None) -> Path:
+    """Where a detector's game is kept: in the folder, or among one's own results."""
+    return (folder or own_folder("pointing")) / f"{detector_hash[:16]}.json"
 
 
-def load_pointing_game(detector_hash: str, folder: Path = POINTING_FOLDER) -> PointingGame | None:
-    """The stored game of a detector; None where it has none.
+def load_pointing_game(detector_hash: str) -> PointingGame | None:
+    """The stored game of a detector, one's own before the shipped one; None where it has none.
 
     Raises:
         CoreError: its file is damaged.
     """
-    path = pointing_file(detector_hash, folder)
-    if not path.is_file():
+    files = (pointing_file(detector_hash), pointing_file(detector_hash, SHIPPED_POINTING))
+    path = next((path for path in files if path.is_file()), None)
+    if path is None:
         return None
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))

@@ -133,9 +133,10 @@ def lively_detector(_lively_folder: Path, _cache: Path, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of a fresh SQLite store, the default one of this test and its child processes."""
+    """URL of a fresh SQLite store, the default one of this test and its child processes; results of one's own are apart too."""
     url = f"sqlite:///{tmp_path / 'store' / 'test.db'}"
     monkeypatch.setenv("EARWITNESS_DB", url)
+    monkeypatch.setenv("EARWITNESS_RESULTS", str(tmp_path / "results"))
     return url
 
 

@@ -330,8 +330,8 @@ def test_a_detector_that_hears_nothing_has_no_fingerprint(planted, folder, tmp_p
 
 def test_stored_and_read_back_and_damaged_ones_are_told(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprint_files, "SHIPPED_FINGERPRINTS", tmp_path / "none")
-    folder = fingerprint_files.own_folder()
-    assert folder == tmp_path / "store" / "fingerprints"
+    folder = fingerprint_files.own_fingerprint_folder()
+    assert folder == tmp_path / "results" / "fingerprints"
     measured = _two_groups(3, lift=1.0)
     manifest = save_fingerprints(measured, folder)
     read = load_fingerprints(manifest)

@@ -13,7 +13,7 @@ from test_fingerprints import NUM_BANDS, made_set
 
 from core import fingerprint_files
 from core.checkpoints import detector_named
-from core.fingerprint_files import own_folder, save_fingerprints
+from core.fingerprint_files import own_fingerprint_folder, save_fingerprints
 from core.fingerprint_records import FingerprintSet
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
@@ -58,7 +58,7 @@ def test_empty_state_teaches(page: AppTest) -> None:
 
 
 def test_two_attacks_are_compared_in_pictures_and_plain_words(page: AppTest, tiny_detector) -> None:
-    save_fingerprints(_made(detector_hash=tiny_detector.hash), own_folder())
+    save_fingerprints(_made(detector_hash=tiny_detector.hash), own_fingerprint_folder())
     _run(page)
     key = "fingerprint-0000000000000000-attack"
     page.selectbox(key=f"{key}-first").select("A17").run()
@@ -81,7 +81,7 @@ def test_two_attacks_are_compared_in_pictures_and_plain_words(page: AppTest, tin
 
 
 def test_views_and_axes_change_the_figures(page: AppTest, tiny_detector) -> None:
-    save_fingerprints(_made(detector_hash=tiny_detector.hash), own_folder())
+    save_fingerprints(_made(detector_hash=tiny_detector.hash), own_fingerprint_folder())
     _run(page)
     as_it_is = _figures(page)[3]["data"][0]["z"]
     page.button_group(key="fingerprint-heat").set_value("Less bona fide").run()
@@ -93,7 +93,7 @@ def test_views_and_axes_change_the_figures(page: AppTest, tiny_detector) -> None
 
 
 def test_groups_without_pauses_are_told(page: AppTest, tiny_detector) -> None:
-    save_fingerprints(_made(detector_hash=tiny_detector.hash), own_folder())
+    save_fingerprints(_made(detector_hash=tiny_detector.hash), own_fingerprint_folder())
     _run(page)
     page.button_group(key="fingerprint-frames").set_value("pauses").run()
     assert not page.exception
@@ -101,8 +101,8 @@ def test_groups_without_pauses_are_told(page: AppTest, tiny_detector) -> None:
 
 
 def test_a_detector_that_changed_and_a_damaged_file_are_told(page: AppTest) -> None:
-    manifest = save_fingerprints(_made(), own_folder())
-    (own_folder() / "broken.json").write_text("[")
+    manifest = save_fingerprints(_made(), own_fingerprint_folder())
+    (own_fingerprint_folder() / "broken.json").write_text("[")
     words = _words(_run(page))
     assert "tiny is another one today" in words
     assert "broken.json is no stored fingerprints, or damaged" in words

@@ -89,15 +89,16 @@ def test_recordings_that_cannot_be_spliced(folder: Path, tmp_path: Path) -> None
         next(spliced_recordings([str(folder / "B0.wav")], [str(silent)], seed=0))
 
 
-def test_the_result_is_kept_and_damage_is_told(planted: PlantedDetectors, tmp_path: Path) -> None:  # noqa: F811
+def test_the_result_is_kept_and_damage_is_told(planted: PlantedDetectors, tmp_path: Path, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setenv("EARWITNESS_RESULTS", str(tmp_path))
     game = play_pointing_game(planted("find_tone"), iter(_tones(2)), set_name="tones", num=2)
-    path = pointing_file(game.detector_hash, tmp_path)
+    path = pointing_file(game.detector_hash)
     save_pointing_game(game, path)
-    assert load_pointing_game(game.detector_hash, tmp_path) == game
-    assert load_pointing_game("0" * 64, tmp_path) is None
+    assert load_pointing_game(game.detector_hash) == game
+    assert load_pointing_game("0" * 64) is None
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(CoreError, match="make it again"):
-        load_pointing_game(game.detector_hash, tmp_path)
+        load_pointing_game(game.detector_hash)
 
 
 def test_the_command_says_how_often_maps_point_there(folder: Path, tmp_path: Path, capsys, monkeypatch, lively_detector) -> None:

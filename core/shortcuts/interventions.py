@@ -224,8 +224,10 @@ def _with_finding(effect: InterventionEffect, unit: str) -> InterventionEffect:
         finding = f"{effect.title} moves {whose} {way}: {effect.shift:+.2f} {unit} ({interval}){share}."
     elif max(abs(effect.low), abs(effect.high)) <= MIN_SHIFT * effect.spread:
         finding = f"{effect.title} hardly moves {whose}: {effect.shift:+.2f} {unit} ({interval})."
+    elif effect.low > 0 or effect.high < 0:
+        finding = f"{effect.title} moves {whose} a little: {effect.shift:+.2f} {unit} ({interval})."
     else:
-        finding = f"{effect.title} may move {whose}, by little or by chance: {effect.shift:+.2f} {unit} ({interval})."
+        finding = f"{effect.title} may move {whose}, or that was chance: {effect.shift:+.2f} {unit} ({interval})."
     if effect.share_flipped is not None:
         finding += f" {100 * effect.share_flipped:.0f} % of the verdicts change."
     return dataclasses.replace(effect, finding=finding)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.errors import CoreError
+from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
 from core.shortcuts.records import InterventionEffect, Probe, ShortcutAudit, ShortcutReport
-from core.stress.table_files import own_folder
 
 _SCHEMA = 1
 _KIND = "earwitness shortcut audit"

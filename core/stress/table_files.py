@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CoreError
+from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
 from core.stress.conditions import Condition
 from core.stress.records import StressCell, StressTable, VerdictShare
@@ -26,11 +27,6 @@ class StressTables:
     """Shipped ones first, each by name."""
     problems: tuple[str, ...]
     """One sentence per file that cannot be read."""
-
-
-def own_folder(name: str) -> Path:
-    """Where results of one's own are kept: `EARWITNESS_RESULTS`, or `~/.earwitness`, and in it a folder of that name."""
-    return Path(os.environ.get("EARWITNESS_RESULTS") or Path.home() / ".earwitness") / name
 
 
 def own_stress_folder() -> Path:
