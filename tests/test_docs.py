@@ -14,6 +14,7 @@ import pytest
 
 from core.checkpoints import SHIPPED_DETECTORS, load_detector
 from core.commands import build_parser as core_parser
+from core.pointing_records import load_pointing_game
 from core.schema import SCHEMA_VERSION
 from training.__main__ import build_parser as training_parser
 
@@ -95,12 +96,22 @@ def test_pages_named_in_the_readme_exist() -> None:
 def test_the_figures_in_the_readme_are_the_detectors() -> None:
     detector = load_detector(SHIPPED_DETECTORS / "vgg27-spectrogram")
     figures = {(figure.split, figure.name): figure for figure in detector.manifest.figures}
-    for name, value, low, high in re.findall(r"\| ([^|]+?) \| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|", README):
+    trust = README.partition("## How far to trust it")[2].partition("\n## ")[0]
+    for name, value, low, high in re.findall(r"\| ([^|]+?) \| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|", trust):
         figure = figures["test", name]
         assert (value, low, high) == tuple(f"{100 * x:.1f}" for x in (figure.value, figure.low, figure.high))
-    assert len(re.findall(r"\| ([^|]+?) \| ([\d.]+) % \|", README)) >= 4
+    assert len(re.findall(r"\| ([^|]+?) \| ([\d.]+) % \|", trust)) >= 4
     assert detector.hash[:12] in detector.card
     assert json.loads((detector.folder / "detector.json").read_text())["provenance"]["data"]["train"]
+
+
+def test_how_often_maps_point_at_a_spoof_is_as_measured() -> None:
+    game = load_pointing_game(load_detector(SHIPPED_DETECTORS / "vgg27-spectrogram").hash)
+    section = README.partition("Do maps point at")[2].partition("\n## ")[0]
+    shares = re.findall(r"\| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|", section)
+    assert len(shares) == len(game.scores) == 4
+    for score in game.scores:
+        assert tuple(f"{100 * x:.0f}" for x in (score.share, score.low, score.high)) in shares
 
 
 def _readme_commands() -> list[str]:
@@ -112,8 +123,8 @@ def _readme_commands() -> list[str]:
 def test_readme_commands_run(command: str, tmp_path: Path, store_url: str) -> None:
     """As written, but with their output in a scratch folder."""
     words = shlex.split(command)
-    assert len(_readme_commands()) == 6
-    words = [str(tmp_path / word) if word in ("scores.csv", "pictures") else word for word in words]
+    assert len(_readme_commands()) == 9
+    words = [str(tmp_path / word) if word in ("scores.csv", "pictures", "attacked") else word for word in words]
     run = subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
-    assert run.stdout or (tmp_path / "scores.csv").stat().st_size > 500
+    assert run.stdout or (tmp_path / "attacked" / "protocol.txt").is_file() or (tmp_path / "scores.csv").stat().st_size > 500
