@@ -6,16 +6,14 @@ import argparse
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from core.attacks.kinds import ATTACK_KINDS, attack_kind, value_words
 from core.discovery import find_files
 from core.errors import CoreError
+from core.progress import CountProgress
 from core.protocols import read_protocol, utterance_of
 from core.records import ScanSettings
-
-_LINE_EVERY_S = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     recordings, speakers = _recordings(options)
     texts = _texts(options.text) if options.text else None
     print(f"{len(recordings)} recordings, {len(kinds)} kinds of attack: {', '.join(kinds)}", file=sys.stderr)
-    with _Progress() as progress, _StopOnSignal() as stop:
+    with CountProgress() as progress, _StopOnSignal() as stop:
         report = make_data_set(
             recordings,
             options.out,
@@ -167,29 +165,6 @@ class _StopOnSignal:
             raise KeyboardInterrupt
         self._asked = True
         print("stopping after the recordings in work; once more stops at once", file=sys.stderr)
-
-
-class _Progress:
-    """A bar on a terminal, a plain line every ten seconds otherwise."""
-
-    def __enter__(self) -> _Progress:
-        self._bar, self._last = None, time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, num_done: int, num: int) -> None:
-        """Takes the counts."""
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = self._bar or tqdm(total=num, unit="recording", initial=num_done, dynamic_ncols=True)
-            self._bar.update(num_done - self._bar.n)
-        elif time.monotonic() - self._last >= _LINE_EVERY_S:
-            self._last = time.monotonic()
-            print(f"{num_done} of {num} recordings", file=sys.stderr)
 
 
 def _printable(path: str) -> str:

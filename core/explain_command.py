@@ -11,6 +11,7 @@ from core.checkpoints import Detector, detector_named
 from core.errors import CoreError
 from core.explanation_records import DEFAULT_METHOD, METHODS, TARGETS
 from core.filters import ORDERS
+from core.progress import CountProgress
 from core.records import TriageFilter, Verdict
 
 
@@ -117,13 +118,9 @@ def run_pointing_game(options: argparse.Namespace) -> int:
     detector = detector_named(options.detector)
     set_name, table = recordings_of(options.folder, options.protocol)
     paths = [table.loc[table["label"] == label, "path"].tolist() for label in ("bona fide", "spoof")]
-    game = play_pointing_game(
-        detector,
-        spliced_recordings(*paths, seed=options.seed),
-        set_name=set_name,
-        num=options.num,
-        on_progress=lambda done, num: print(f"{done} of {num} recordings", file=sys.stderr),
-    )
+    spliced = spliced_recordings(*paths, seed=options.seed)
+    with CountProgress() as progress:
+        game = play_pointing_game(detector, spliced, set_name=set_name, num=options.num, on_progress=progress.show)
     out = options.out or pointing_file(detector.hash)
     save_pointing_game(game, out)
     print(game.words)

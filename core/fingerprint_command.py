@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from pathlib import Path
 
 from core.checkpoints import detector_named
 from core.explanation_records import DEFAULT_METHOD, METHODS, TARGETS
-
-_EVERY_S = 10.0
-"""Between lines of progress where there is no terminal."""
+from core.progress import CountProgress
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -47,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     how = FingerprintOptions(method=options.method, layer=options.layer, target=options.target, num_tested=options.tested)
     name, table = recordings_of(options.folder, options.protocol)
     trial_set = make_trial_set(options.name or name, table)
-    with _Progress() as progress:
+    with CountProgress() as progress:
         out = options.out or own_fingerprint_folder()
         manifest = measure_fingerprints(detector, trial_set, out, options=how, on_progress=progress.show)
     measured = load_fingerprints(manifest)
@@ -55,26 +51,3 @@ def run(options: argparse.Namespace) -> int:
         print(line)
     print(manifest)
     return 0
-
-
-class _Progress:
-    """A bar on a terminal, a plain line every ten seconds otherwise."""
-
-    def __enter__(self) -> _Progress:
-        self._bar, self._shown_at = None, time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, num_done: int, num: int) -> None:
-        """Told after every recording."""
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = self._bar or tqdm(total=num, unit="map", initial=num_done - 1, dynamic_ncols=True)
-            self._bar.update(num_done - self._bar.n)
-        elif time.monotonic() - self._shown_at >= _EVERY_S or num_done == num:
-            self._shown_at = time.monotonic()
-            print(f"{num_done} of {num} recordings", file=sys.stderr)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from core.checkpoints import detector_named
 from core.errors import CoreError
+from core.progress import CountProgress
 from core.shortcuts.records import ShortcutAudit
-from core.stress_command import ProgressLines
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -45,11 +45,14 @@ def run(options: argparse.Namespace) -> int:
         raise CoreError(f"--recordings is {options.recordings}; 10 or more are needed.")
     name, recordings = recordings_of(options.folder, options.protocol)
     detector = detector_named(None if options.detector == "default" else options.detector) if options.detector else None
-    report = audit_labels(recordings, set_name=options.name or name, seed=options.seed, on_progress=ProgressLines().show)
+    with CountProgress() as progress:
+        report = audit_labels(recordings, set_name=options.name or name, seed=options.seed, on_progress=progress.show)
     effects = ()
     if detector is not None:
-        progress = ProgressLines().show
-        effects = audit_detector(detector, recordings, seed=options.seed, max_recordings=options.recordings, on_progress=progress)
+        with CountProgress() as progress:
+            effects = audit_detector(
+                detector, recordings, seed=options.seed, max_recordings=options.recordings, on_progress=progress.show
+            )
     audit = ShortcutAudit(
         report=report,
         detector_name=detector.name if detector else None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 
 from core.checkpoints import Detector, detector_named
 from core.errors import CoreError
+from core.progress import CountProgress
 from core.stress.conditions import CONDITIONS, FAMILY_TITLES, conditions_named, unavailable
 from core.stress.records import POOLED, StressTable, SurvivalCard
 
@@ -86,18 +86,19 @@ def _table(detector: Detector, options: argparse.Namespace) -> StressTable:
         name, recordings = recordings_of_audit(Store(options.db), options.audit)
     else:
         name, recordings = recordings_of(options.path, options.protocol)
-    return stress_trials(
-        detector,
-        recordings,
-        conditions_named(options.conditions) if options.conditions else None,
-        set_name=options.name or name,
-        by=options.by,
-        seed=options.seed,
-        num_resamples=options.resamples,
-        cache=options.cache,
-        num_processes=options.processes or len(os.sched_getaffinity(0)),
-        on_progress=ProgressLines().show,
-    )
+    with CountProgress() as progress:
+        return stress_trials(
+            detector,
+            recordings,
+            conditions_named(options.conditions) if options.conditions else None,
+            set_name=options.name or name,
+            by=options.by,
+            seed=options.seed,
+            num_resamples=options.resamples,
+            cache=options.cache,
+            num_processes=options.processes or len(os.sched_getaffinity(0)),
+            on_progress=progress.show,
+        )
 
 
 def card_text(card: SurvivalCard) -> str:
@@ -129,16 +130,3 @@ def table_text(table: StressTable) -> str:
         f"95 % intervals: bootstrap over {table.resampled}, {table.num_resamples:,} resamples; of shares of verdicts, Wilson's."
     )
     return "\n".join([*lines, "", method, *table.notes])
-
-
-class ProgressLines:
-    """A line of progress every ten seconds."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.monotonic()
-
-    def show(self, num_done: int, num: int) -> None:
-        now = time.monotonic()
-        if now - self._last >= 10 or num_done == num:
-            self._last = now
-            print(f"{num_done} of {num} recordings, {now - self._began:.0f} s", file=sys.stderr, flush=True)
