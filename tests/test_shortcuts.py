@@ -109,11 +109,11 @@ def test_a_clean_set_passes(seed: int) -> None:
     [
         ("duration", lambda table, spoof: table.assign(duration_s=np.where(spoof, 2.0, 3.0) + table["duration_s"] / 10)),
         ("leading_silence", lambda table, spoof: table.assign(leading_s=np.where(spoof, 0.0, table["leading_s"] + 0.05))),
-        ("loudness", lambda table, spoof: table.assign(rms_db=table["rms_db"] + 6 * spoof)),
+        ("loudness", lambda table, spoof: table.assign(rms_db=table["rms_db"] + 9 * spoof)),
         # Not monotone: spoofs lie in the middle.
         (
             "bandwidth",
-            lambda table, spoof: table.assign(edge_999_hz=np.where(spoof, 7_000, 7_000 + 500 * np.sign(table["tilt_db"] + 8))),
+            lambda table, spoof: table.assign(edge_999_hz=7_000 + 500 * np.sign(table["tilt_db"] + 8) * ~spoof),
         ),
         ("spectral_tilt", lambda table, spoof: table.assign(tilt_db=table["tilt_db"] + 3 * spoof)),
         ("dc_offset", lambda table, spoof: table.assign(dc_sign=np.where(spoof, 1.0, -1.0))),
