@@ -9,21 +9,20 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
-from core.audio import SAMPLE_RATE_HZ, AudioReader, Channels, sha256_of
+from core.audio import SAMPLE_RATE_HZ, Channels
 from core.calibration import verdict_of
-from core.checkpoints import Detector
-from core.errors import AudioRefusal
+from core.checkpoints import Detector, DetectorManifest
 from core.models import raw_scores
-from core.quality import MIN_ACTIVE_S, QualityMeter, has_sound, warnings_for
-from core.records import AudioInfo, Detection, ScoredRecording, SegmentScore, Verdict
+from core.quality import MIN_ACTIVE_S
+from core.records import Detection, ScoredRecording, SegmentScore, Verdict
 from core.runtime import open_session
-from core.segments import WindowStream
+from core.sketches import ChannelSketch, Decoding, Sketch
 
 BATCH_WINDOWS = 16
 """Windows per network call: the activations of 16 stay in cache; larger batches measured slower on the CPU."""
@@ -36,21 +35,24 @@ class Scorer:
         detector: which one.
         backend: `onnx` for scanning, `torch` where gradients or reference values are needed.
         num_threads: threads within one network call of ONNX Runtime.
+        device: where the backend `torch` computes; ONNX Runtime computes on the CPU.
     """
 
-    def __init__(self, detector: Detector, *, backend: Literal["onnx", "torch"] = "onnx", num_threads: int = 1) -> None:
-        self.detector, self.num_threads = detector, num_threads
-        self.front_end = detector.build_front_end()
+    def __init__(
+        self, detector: Detector, *, backend: Literal["onnx", "torch"] = "onnx", num_threads: int = 1, device: str = "cpu"
+    ) -> None:
+        self.detector, self.num_threads, self.device = detector, num_threads, device if backend == "torch" else "cpu"
+        self.front_end = detector.build_front_end().to(self.device)
         if backend == "onnx":
             self._raw_scores = open_session(detector, num_threads=num_threads)
         else:
-            model = detector.load_model()
+            model = detector.load_model().to(device)
             self._raw_scores = lambda image: raw_scores(model(image))
 
     @torch.inference_mode()
     def score_windows(self, windows: torch.Tensor) -> torch.Tensor:
         """Spoof scores of windows `[batch, time]`, shape `[batch]`: in nats, or as they are where nothing calibrates them."""
-        raw = self._raw_scores(self.front_end(windows))
+        raw = self._raw_scores(self.front_end(windows.to(self.device))).cpu()
         calibration = self.detector.manifest.calibration
         return raw if calibration is None else calibration.slope * raw + calibration.offset
 
@@ -72,7 +74,7 @@ class Scorer:
         waiting: deque[_Job] = deque()
         batch: list[_Window] = []
         for path in paths:
-            job = _Job(path, channels, self.detector)
+            job = _Job(path, channels, self.detector.manifest)
             waiting.append(job)
             for window in job.windows():
                 batch.append(window)
@@ -97,11 +99,8 @@ class Scorer:
             return
         scores = self.score_windows(torch.stack([window.samples for window in batch])).tolist()
         for window, score in zip(batch, scores, strict=True):
+            window.job.scores[window.place] = score
             window.job.num_unscored -= 1
-            if math.isfinite(score):
-                window.track.scores[window.index] = score
-            else:
-                window.track.num_without_score += 1
 
 
 def aggregate_scores(scores: list[float], aggregate: str) -> float:
@@ -109,40 +108,43 @@ def aggregate_scores(scores: list[float], aggregate: str) -> float:
     return max(scores) if aggregate == "max" else math.fsum(scores) / len(scores)
 
 
-@dataclass
-class _Track:
-    """One channel on its way: quality so far, window starts, and their scores (NaN until known or when skipped)."""
+def record_of(sketch: Sketch, scores: Mapping[tuple[int, int], float], manifest: DetectorManifest) -> ScoredRecording:
+    """A recording's record, from what was found on decoding and what the network said.
 
-    stream: WindowStream
-    meter: QualityMeter = field(default_factory=QualityMeter)
-    starts: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    num_without_score: int = 0
-    """Windows for which the network gave NaN or infinity."""
+    Args:
+        sketch: the recording but for its scores.
+        scores: (channel, number of the window) -> its score, of all windows that held enough sound.
+        manifest: the detector's.
+    """
+    detections = tuple(
+        _detection(channel, [scores.get((number, index)) for index in range(len(channel.starts))], manifest)
+        for number, channel in enumerate(sketch.channels)
+    )
+    return ScoredRecording(path=sketch.path, sha256=sketch.sha256, info=sketch.info, detections=detections)
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Samples `[time]` to be scored, and where the score goes."""
+    """Samples `[time]` to be scored, and where the score goes: channel and number of the window."""
 
     job: _Job
-    track: _Track
-    index: int
+    place: tuple[int, int]
     samples: torch.Tensor
 
 
+@dataclass
 class _Job:
     """One file on its way from samples to a record."""
 
-    def __init__(self, path: str | os.PathLike[str], channels: Channels, detector: Detector) -> None:
-        self.path, self.channels, self.detector = path, channels, detector
-        self.sha256: str | None = None
-        self.info: AudioInfo | None = None
-        self.refusal: AudioRefusal | None = None
-        self.is_truncated = False
-        self.tracks: list[_Track] = []
-        self.num_unscored = 0
-        self.is_decoded = False
+    path: str | os.PathLike[str]
+    channels: Channels
+    manifest: DetectorManifest
+    scores: dict[tuple[int, int], float] = field(default_factory=dict)
+    num_unscored: int = 0
+    is_decoded: bool = False
+
+    def __post_init__(self) -> None:
+        self.decoding = Decoding(self.path, self.channels, self.manifest.window_samples)
 
     @property
     def is_complete(self) -> bool:
@@ -151,80 +153,56 @@ class _Job:
 
     def windows(self) -> Iterator[_Window]:
         """Decodes the file; yields each window that is to be scored."""
-        try:
-            self.sha256 = sha256_of(self.path)
-            reader = AudioReader(self.path, channels=self.channels)
-            self.info = reader.info
-            self.tracks = [_Track(WindowStream(self.detector.manifest.window_samples)) for _ in range(reader.num_channels)]
-            for block in reader:
-                for track, samples in zip(self.tracks, block, strict=True):
-                    track.meter.update(samples)
-                    yield from self._placed(track, track.stream.push(samples))
-            for track in self.tracks:
-                yield from self._placed(track, track.stream.finish())
-            self.is_truncated = reader.is_truncated
-        except AudioRefusal as refusal:
-            self.refusal = refusal
-
-    def _placed(self, track: _Track, windows: Iterator[tuple[int, torch.Tensor]]) -> Iterator[_Window]:
-        for start, window in windows:
-            track.starts.append(start)
-            track.scores.append(math.nan)
-            if has_sound(window):
-                self.num_unscored += 1
-                yield _Window(self, track, len(track.scores) - 1, window)
+        for channel, index, samples in self.decoding.windows():
+            self.num_unscored += 1
+            yield _Window(self, (channel, index), samples)
 
     def record(self) -> ScoredRecording:
         """The finished record; all windows must have been scored."""
-        if self.refusal is not None:
-            detections = (_refused("mix" if self.channels == "mix" else "1", self.refusal, duration_s=0.0),)
-        else:
-            names = ["mix"] if self.channels == "mix" else [str(i + 1) for i in range(len(self.tracks))]
-            detections = tuple(self._detection(name, track) for name, track in zip(names, self.tracks, strict=True))
-        return ScoredRecording(path=os.fspath(self.path), sha256=self.sha256, info=self.info, detections=detections)
-
-    def _detection(self, channel: str, track: _Track) -> Detection:
-        manifest, duration_s, quality = self.detector.manifest, track.meter.duration_s, track.meter.result()
-        scored = [score for score in track.scores if not math.isnan(score)]
-        try:
-            track.meter.check()
-            if track.num_without_score:
-                lost = f"NaN or infinity for {track.num_without_score} of {len(track.scores)} segments"
-                raise AudioRefusal("no_score", f"The detector's network gives {lost}; it cannot judge this recording.")
-            if not scored:
-                raise AudioRefusal("no_speech", f"No window of {manifest.window_s:g} s holds {MIN_ACTIVE_S} s of sound.")
-        except AudioRefusal as refusal:
-            return _refused(channel, refusal, duration_s=duration_s)
-        spoof_score = aggregate_scores(scored, manifest.aggregate)
-        return Detection(
-            channel=channel,
-            verdict=verdict_of(spoof_score, manifest.thresholds),
-            spoof_score=spoof_score,
-            probability=manifest.calibration.probability(spoof_score) if manifest.calibration else None,
-            segments=tuple(
-                SegmentScore(
-                    start_s=start / SAMPLE_RATE_HZ,
-                    end_s=min(duration_s, (start + manifest.window_samples) / SAMPLE_RATE_HZ),
-                    spoof_score=score,
-                )
-                for start, score in zip(track.starts, track.scores, strict=True)
-            ),
-            duration_s=duration_s,
-            quality=quality,
-            warnings=warnings_for(quality, self.info, duration_s=duration_s, is_truncated=self.is_truncated),
-        )
+        return record_of(self.decoding.sketch(), self.scores, self.manifest)
 
 
-def _refused(channel: str, refusal: AudioRefusal, *, duration_s: float) -> Detection:
+def _detection(channel: ChannelSketch, scores: list[float | None], manifest: DetectorManifest) -> Detection:
+    """The detection on a channel, of whose windows those without a score held too little sound."""
+    refusal, judged = channel.refusal, [score for score in scores if score is not None]
+    num_lost = sum(not math.isfinite(score) for score in judged)
+    if refusal is None and num_lost:
+        lost = f"NaN or infinity for {num_lost} of {len(scores)} segments"
+        refusal = "no_score", f"The detector's network gives {lost}; it cannot judge this recording."
+    elif refusal is None and not judged:
+        refusal = "no_speech", f"No window of {manifest.window_s:g} s holds {MIN_ACTIVE_S} s of sound."
+    if refusal is not None:
+        return _refused(channel, *refusal)
+    spoof_score = aggregate_scores(judged, manifest.aggregate)
     return Detection(
-        channel=channel,
+        channel=channel.name,
+        verdict=verdict_of(spoof_score, manifest.thresholds),
+        spoof_score=spoof_score,
+        probability=manifest.calibration.probability(spoof_score) if manifest.calibration else None,
+        segments=tuple(
+            SegmentScore(
+                start_s=start / SAMPLE_RATE_HZ,
+                end_s=min(channel.duration_s, (start + manifest.window_samples) / SAMPLE_RATE_HZ),
+                spoof_score=math.nan if score is None else score,
+            )
+            for start, score in zip(channel.starts, scores, strict=True)
+        ),
+        duration_s=channel.duration_s,
+        quality=channel.quality,
+        warnings=channel.warnings,
+    )
+
+
+def _refused(channel: ChannelSketch, code: str, reason: str) -> Detection:
+    return Detection(
+        channel=channel.name,
         verdict=Verdict.REFUSED,
         spoof_score=None,
         probability=None,
         segments=(),
-        duration_s=duration_s,
+        duration_s=channel.duration_s,
         quality=None,
         warnings=(),
-        reason_code=refusal.code,
-        reason=str(refusal),
+        reason_code=code,
+        reason=reason,
     )

@@ -35,6 +35,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("EARWITNESS_CACHE") or Path.home() / ".cache" / "earwitness")
 
 
+def exported_network(detector: Detector) -> Path:
+    """The ONNX file of a detector's own network, in the cache; exported when it is not there yet."""
+    path = cache_folder() / exported_name(detector)
+    if not path.is_file():
+        features = detector.manifest.features
+        _EXPORTS.submit(_export, detector.load_model(), (features.num_channels, IMAGE_SIZE, IMAGE_SIZE), path).result()
+    return path
+
+
+def exported_name(detector: Detector) -> str:
+    """The name of that file."""
+    return f"{detector.hash}.{_EXPORT_VERSION}.onnx"
+
+
 def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
     """A detector's network, ready to run: our own exported to ONNX, or the file of one made elsewhere. Thread-safe.
 
@@ -48,14 +62,10 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
     if network := detector.manifest.network:
         foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
         return lambda segments: foreign.raw_scores(network, segments)
-    path = cache_folder() / f"{detector.hash}.{_EXPORT_VERSION}.onnx"
-    if not path.is_file():
-        features = detector.manifest.features
-        _EXPORTS.submit(_export, detector.load_model(), (features.num_channels, IMAGE_SIZE, IMAGE_SIZE), path).result()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(exported_network(detector), options, providers=["CPUExecutionProvider"])
 
     def run(image: torch.Tensor) -> torch.Tensor:
         (logits,) = session.run(None, {"image": np.ascontiguousarray(image.numpy())})

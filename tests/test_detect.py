@@ -314,7 +314,7 @@ def test_a_long_recording_is_not_held_in_memory(scorer: Scorer, tmp_path: Path, 
     def run(batch: list) -> None:
         held.append(len(batch))
         for window in batch:
-            window.track.scores[window.index] = 0.0
+            window.job.scores[window.place] = 0.0
             window.job.num_unscored -= 1
 
     monkeypatch.setattr(scorer, "_run", run)

@@ -221,6 +221,23 @@ def test_a_zip_holds_sources_spoofs_and_a_protocol(made: AppTest, monkeypatch: p
     assert any(button.label.startswith("Download (") for button in made.get("download_button"))
 
 
+def test_what_is_saved_is_what_was_heard_also_where_another_recording_steers_it(page: AppTest, tmp_path: Path) -> None:
+    page.query_params["attack"] = ["spectral_filtering"]
+    page.run()
+    page.button_group(key="attack-source").set_value("Samples").run()
+    for sample in (SAMPLE, SAMPLES_FOLDER / "espeak-ng" / "espeak-ng_en-gb_statement.wav"):
+        page.multiselect(key="attack-samples").select(str(sample)).run()
+    page.button(key="attack-make").click().run()
+    heard = page.session_state["attack-results"].spoofs
+    assert len(heard) == 2
+    page.text_input(key="attack-folder").set_value(str(tmp_path / "set")).run()
+    page.button(key="attack-write").click().run()
+    assert not page.exception
+    saved = [load(path)[0].numpy() for path in sorted((tmp_path / "set" / "flac").glob("*spectral*"))]
+    for spoof in heard:
+        assert any(len(one) == len(spoof.made.samples) and abs(one - spoof.made.samples).max() < 1e-4 for one in saved)
+
+
 def test_a_folder_is_written_once_and_only_within_the_roots(made: AppTest, tmp_path: Path) -> None:
     made.text_input(key="attack-folder").set_value(str(tmp_path / "spoofs")).run()
     made.button(key="attack-write").click().run()

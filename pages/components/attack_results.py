@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.attack_figures import lab_colours, lab_score_figure, lab_words
 from core.attack_lab import ROOM, SOURCE, LabRow, LabVerdict, lab_frame, lab_rows, scale_of
+from core.attacks.data_set import other_recordings
 from core.attacks.make import MadeSpoof, spoof_seed
 from core.checkpoints import Detector
 from core.errors import CoreError
@@ -122,6 +123,8 @@ def _made(sources: tuple[LabSource, ...], choices: AttackChoices) -> LabResults:
     total, done = len(sources) * (1 + len(choices.attacks)), 0
     bar = st.progress(0.0, text="Making spoofs ...")
     spoofs, verdicts, failures = [], [], []
+    others = other_recordings([source.path for source in sources], seed=choices.seed)  # as a saved data set has them
+    by_path = {source.path: source for source in sources}
     for source in sources:
         bar.progress(done / total, text=f"{plain(source.name)}: as it is")
         verdicts += _judged(detectors, source, SOURCE, source.excerpt.samples)
@@ -129,7 +132,7 @@ def _made(sources: tuple[LabSource, ...], choices: AttackChoices) -> LabResults:
         for attack in choices.attacks:
             bar.progress(done / total, text=f"{plain(source.name)}: {attack.kind.title}")
             try:
-                spoof = LabSpoof(source, attack, _spoof(source, attack, choices))
+                spoof = LabSpoof(source, attack, _spoof(source, attack, choices, by_path.get(others[source.path])))
                 spoofs.append(spoof)
                 verdicts += _judged(detectors, source, attack.kind.name, spoof.made.samples)
                 if spoof.made.counterpart is not None:
@@ -141,15 +144,18 @@ def _made(sources: tuple[LabSource, ...], choices: AttackChoices) -> LabResults:
     return LabResults(sources, choices, tuple(spoofs), tuple(verdicts), tuple(failures))
 
 
-def _spoof(source: LabSource, attack: ChosenAttack, choices: AttackChoices) -> MadeSpoof:
+def _spoof(source: LabSource, attack: ChosenAttack, choices: AttackChoices, other: LabSource | None) -> MadeSpoof:
+    other = other if attack.kind.takes_other or attack.kind.family == "partial" else None
     return resources.made_spoof(
         source.sha256,
         attack.kind.name,
         attack.parameters,
         choices.text if attack.kind.needs_text else None,
         spoof_seed(choices.seed, source.sha256, attack.kind.name),
+        None if other is None else other.sha256,
         _samples=source.excerpt.samples,
         _source=source.name,
+        _other=None if other is None else other.excerpt.samples,
     )
 
 

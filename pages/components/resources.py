@@ -379,15 +379,17 @@ def made_spoof(
     parameters: tuple[tuple[str, float], ...],
     text: str | None,
     seed: int,
+    other_sha256: str | None,
     _samples: np.ndarray,
     _source: str,
+    _other: np.ndarray | None,
 ) -> MadeSpoof:
-    """A spoof of a recording's excerpt.
+    """A spoof of a recording's excerpt, by kinds that take one towards another recording.
 
     Raises:
         CoreError: it cannot be made, of this recording or on this machine.
     """
-    return make_spoof(_samples, kind, seed=seed, parameters=dict(parameters), text=text, source=_source)
+    return make_spoof(_samples, kind, seed=seed, parameters=dict(parameters), text=text, other=_other, source=_source)
 
 
 @st.cache_resource(max_entries=2_000, show_spinner=False)
