@@ -77,7 +77,7 @@ def audit_text(audit: ShortcutAudit) -> str:
     lines = [report.words, counts, ""]
     lines += [f"  {'LEAK' if probe.is_leak else 'ok':<5} {probe.finding}" for probe in report.probes]
     if report.skipped:
-        lines += ["", f"{len(report.skipped)} recordings could not be read, e.g. {report.skipped[0]}"]
+        lines += ["", f"Could not be read: {len(report.skipped)}, e.g. {report.skipped[0]}"]
     if audit.effects:
         lines += ["", f"{audit.detector_name} when one trivial feature is changed"]
         has_labels = any(effect.label != "all" for effect in audit.effects)

@@ -71,7 +71,7 @@ class Decoding:
         self._tracks: list[_Track] = []
 
     def windows(self) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """Decodes the file; yields channel, number and samples `[time]` of each window with enough sound. Never raises a refusal."""
+        """Decodes the file; yields channel, number and samples `[time]` of each window with enough sound."""
         try:
             self._sha256 = sha256_of(self.path)
             reader = AudioReader(self.path, channels=self.channels)

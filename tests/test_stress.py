@@ -156,7 +156,7 @@ def test_cells_by_hand() -> None:
     attacks, cells, resampled, notes = stress_cells(scores, by="attack", num_resamples=200, seed=0)
     assert attacks == (POOLED, "A")
     assert resampled == "recordings"
-    assert notes == ("1 groups with fewer than 5 spoofs count among all spoofs only.",)
+    assert notes == ("Groups of fewer than 5 spoofs, which count among all spoofs only: 1.",)
     assert cells["clean"]["A"].eer == 0.0
     assert cells["clean"]["A"].change is None
     pooled, of_a = cells["phone_gsm"][POOLED], cells["phone_gsm"]["A"]
@@ -169,7 +169,7 @@ def test_cells_by_hand() -> None:
     assert of_a.low <= of_a.eer <= of_a.high
     assert of_a.change_low <= of_a.change <= of_a.change_high
     assert (pooled.num_bona_fide, pooled.num_spoof, of_a.num_spoof) == (5, 6, 5)
-    assert "1 recordings were refused" in of_a.note
+    assert "left out: 1." in of_a.note
 
 
 def test_a_condition_that_changes_nothing_has_no_change() -> None:

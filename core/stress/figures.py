@@ -63,14 +63,14 @@ def stress_cells(
         )
         num_lost = int((is_known & np.isfinite(clean)).sum() - both.sum())
         if num_lost:
-            note = f"{num_lost} recordings were refused under this condition and are left out."
+            note = f"Refused under this condition, and left out: {num_lost}."
             cells[condition] = {name: _with_note(cell, note) for name, cell in cells[condition].items()}
     notes = []
     if len(kept) < len(names):
-        notes.append(f"{len(names) - len(kept)} groups with fewer than {MIN_SPOOFS} spoofs count among all spoofs only.")
+        notes.append(f"Groups of fewer than {MIN_SPOOFS} spoofs, which count among all spoofs only: {len(names) - len(kept)}.")
     refused = int((~np.isfinite(clean)).sum())
     if refused:
-        notes.append(f"{refused} of {num} recordings were refused as they are.")
+        notes.append(f"Refused as they are: {refused} of {num} recordings.")
     return (POOLED, *kept.tolist()), cells, "recordings" if speakers is None else "speakers", tuple(notes)
 
 

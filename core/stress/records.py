@@ -153,7 +153,7 @@ class StressTable:
             {
                 "condition": cell.condition,
                 "condition_title": titles[cell.condition].title,
-                "family": "" if cell.condition == "clean" else titles[cell.condition].family,
+                "condition_family": "" if cell.condition == "clean" else titles[cell.condition].family,
                 self.grouping: cell.attack or "all spoofs",
                 "eer": cell.eer,
                 "eer_low": cell.low,
