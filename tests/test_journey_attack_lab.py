@@ -51,6 +51,7 @@ def test_spoofs_are_made_heard_judged_and_kept(server: Server, page, tmp_path: P
     page.get_by_text("What detectors say").wait_for(timeout=_IMPORT_MS)
     page.get_by_role("button", name="Pack a ZIP").wait_for(timeout=_IMPORT_MS)
     _settled(page)
+    page.locator("audio").nth(4).wait_for()  # players come a moment after the rest of the page
     assert page.locator("audio").count() == 5
     for number in (0, 4):
         _play(page, number)
