@@ -16,6 +16,7 @@ from core.checkpoints import SHIPPED_DETECTORS, load_detector
 from core.commands import build_parser as core_parser
 from core.pointing_records import load_pointing_game
 from core.schema import SCHEMA_VERSION
+from core.stress.table_files import SHIPPED_STRESS, load_table
 from training.__main__ import build_parser as training_parser
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +113,17 @@ def test_how_often_maps_point_at_a_spoof_is_as_measured() -> None:
     assert len(shares) == len(game.scores) == 4
     for score in game.scores:
         assert tuple(f"{100 * x:.0f}" for x in (score.share, score.low, score.high)) in shares
+
+
+def test_what_stress_does_is_as_measured() -> None:
+    family, made = (load_table(SHIPPED_STRESS / f"{name}.json") for name in ("corpus-test-by-family", "made-attacks"))
+    share = next(share for share in family.shares if (share.condition, share.label) == ("phone_gsm", "bona fide"))
+    gsm, clean = family.cells["phone_gsm"][""].eer, {attack: cell.eer for attack, cell in made.cells["clean"].items()}
+    words = " ".join(README.split())
+    assert f"through GSM the EER is {100 * gsm:.0f} %, and of {share.num} bona fide recordings" in words
+    assert f"{share.num_opposite} turn into *spoof*" in words
+    assert f"its EER is {100 * clean['']:.0f} %, from {100 * clean['flite']:.0f} % (flite)" in words
+    assert all(clean[attack] > 0.45 for attack in ("replay", "sinusoidal", "concatenation"))
 
 
 def _readme_commands() -> list[str]:
