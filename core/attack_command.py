@@ -11,6 +11,7 @@ from pathlib import Path
 from core.attacks.kinds import ATTACK_KINDS, attack_kind, value_words
 from core.discovery import find_files
 from core.errors import CoreError
+from core.hostile_text import one_line
 from core.progress import CountProgress
 from core.protocols import read_protocol, utterance_of
 from core.records import ScanSettings
@@ -75,10 +76,10 @@ def run(options: argparse.Namespace) -> int:
             should_stop=stop.is_asked,
         )
     for note in report.notes:
-        print(f"note: {_printable(note)}", file=sys.stderr)
+        print(f"note: {one_line(note)}", file=sys.stderr)
     for failure in report.failures:
-        print(f"not made  {_printable(failure.recording)}{f' {failure.kind}' if failure.kind else ''}: {failure.sentence}")
-    print(_printable(report.words), file=sys.stderr)
+        print(f"not made  {one_line(failure.recording)}{f' {failure.kind}' if failure.kind else ''}: {failure.sentence}")
+    print(one_line(report.words), file=sys.stderr)
     if not report.is_complete:
         print("run the same command again to go on", file=sys.stderr)
     return 0 if report.is_complete and not report.failures else 1
@@ -165,7 +166,3 @@ class _StopOnSignal:
             raise KeyboardInterrupt
         self._asked = True
         print("stopping after the recordings in work; once more stops at once", file=sys.stderr)
-
-
-def _printable(path: str) -> str:
-    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")

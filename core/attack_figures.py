@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from core.attack_lab import ROOM, SOURCE, LabRow, LabScale, LabVerdict
 from core.figure_style import SYMBOLS, colours_of, finished, text_of, wrapped
+from core.figures import spectrogram_trace
 from core.preview import preview_samples
 from core.records import Verdict
 from core.training_figures import run_colour
@@ -83,21 +84,7 @@ def pair_figure(
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.14, subplot_titles=titles)
     for row, samples in enumerate((source, spoof), start=1):
         preview = preview_samples(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)))
-        figure.add_trace(
-            go.Heatmap(
-                x=preview.time_s,
-                y=preview.frequency_hz / 1_000,
-                z=preview.level_db,
-                zmin=-80,
-                zmax=0,
-                colorscale="Cividis",
-                showscale=row == 1,
-                colorbar={"title": {"text": "dB", "side": "right"}, "thickness": 12},
-                hovertemplate="%{x:.2f} s, %{y:.2f} kHz: %{z} dB<extra></extra>",
-            ),
-            row=row,
-            col=1,
-        )
+        figure.add_trace(spectrogram_trace(preview, colorbar={}, showscale=row == 1), row=row, col=1)
         figure.update_yaxes(title_text="kHz", row=row, col=1)
     for start_s, end_s in spans if is_partial else ():
         figure.add_vrect(x0=start_s, x1=end_s, line={"color": "#E8833A", "width": 2.5}, row=2, col=1)

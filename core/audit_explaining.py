@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
+from core.audit_explanations import PAGE_NAME
 from core.errors import CoreError
 from core.explanation_records import Method
 from core.jobs import Job, last_job, start_job
@@ -19,7 +20,6 @@ from core.store import Store
 
 COMMAND = (sys.executable, "-m", "core", "explain-audit")
 """What is started, without its arguments."""
-PAGE_NAME = "index.html"
 
 
 def start_explaining(store: Store, audit_id: int, chosen: TriageFilter, *, limit: int, method: Method) -> Job:

@@ -5,7 +5,6 @@ Run again, it goes on where it stopped: a file whose manifest is there is not ex
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +22,11 @@ from core.explanation_files import save_explanation
 from core.explanation_records import METHOD_NAMES, TARGET_NAMES, Method, Target
 from core.explanation_tests import check_explanation
 from core.exports import csv_of_frame
+from core.hostile_text import visible_html
 from core.records import Verdict
 from core.store import Store
 from core.triage import entry_detail
+from core.whole_files import replace_file
 
 PAGE_NAME, TABLE_NAME = "index.html", "explanations.csv"
 _STYLE = (
@@ -91,9 +92,7 @@ def explain_entries(
     out.mkdir(parents=True, exist_ok=True)
     page = "".join(_page(title, detector, done)).encode("utf-8", "backslashreplace")
     for name, content in ((TABLE_NAME, csv_of_frame(pd.DataFrame([asdict(one) for one in done]))), (PAGE_NAME, page)):
-        partial = out / f"{name}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, out / name)
+        replace_file(out / name, content)
     return tuple(done)
 
 
@@ -129,19 +128,16 @@ def _explained(store: Store, detector: Detector, entry_id: int, out: Path, metho
 
 def _page(title: str, detector: Detector, done: Sequence[ExplainedEntry]) -> Iterator[str]:
     num = sum(one.picture is not None for one in done)
-    yield f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{_text(title)}</title>"
+    yield f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{visible_html(title)}</title>"
     yield f"<style>{_STYLE}</style></head><body>"
-    yield f"<h1>{_text(title)}</h1><p class=small>Detector {detector.hash}. {num} of {len(done)} files have a map. A map shows "
-    yield "what moved this detector's score, by one method; it does not show what is fake. One that fails its tests is grey.</p>"
+    yield f"<h1>{visible_html(title)}</h1><p class=small>Detector {detector.hash}. {num} of {len(done)} files have a map. "
+    yield "A map shows what moved this detector's score, by one method; it does not show what is fake. "
+    yield "One that fails its tests is grey.</p>"
     for one in done:
         score = "" if one.spoof_score is None else f"{one.verdict}, spoof score {one.spoof_score:+.2f}, channel {one.channel}. "
         score += f"From {one.start_s:.1f} s on. " if one.start_s else ""
-        yield f"<section><h2>{_text(one.path)}</h2><p>{_text(score + (one.badge or one.not_done or ''))}</p>"
+        yield f"<section><h2>{visible_html(one.path)}</h2><p>{visible_html(score + (one.badge or one.not_done or ''))}</p>"
         if one.picture is not None:
-            yield f'<img loading=lazy src="{_text(one.picture)}" alt="Spectrogram and map of {_text(one.path)}">'
+            yield f'<img loading=lazy src="{visible_html(one.picture)}" alt="Spectrogram and map of {visible_html(one.path)}">'
         yield "</section>"
     yield "</body></html>\n"
-
-
-def _text(words: str) -> str:
-    return html.escape("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words))

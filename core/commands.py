@@ -24,6 +24,7 @@ from core import (
 from core.checkpoints import detector_named, find_detectors
 from core.errors import CoreError
 from core.features import FEATURE_KINDS
+from core.hostile_text import one_line
 from core.records import Audit, AuditStatus, Detection, ScanSettings, Verdict
 from core.reports import figure_words, without_nan
 
@@ -212,7 +213,7 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _score_line(path: str, detection: Detection) -> str:
-    name = path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+    name = one_line(path)
     channel = "" if detection.channel == "mix" else f" channel {detection.channel}"
     if detection.verdict is Verdict.REFUSED:
         return f"refused       {name}{channel}: {detection.reason}"

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from core.confusion import ConfusionMatrix, VerdictTable
 from core.evaluation_records import HIGHER_IS_BETTER, METRIC_TITLES, Cell, GroupTable, Metric, ReferenceColumn
-from core.figure_style import SCALE, SYMBOLS, colours_of, finished, text_of, wrapped
+from core.figure_style import SCALE, SYMBOLS, cell_heat, cell_texts, colours_of, finished, text_of, wrapped
 from core.records import Verdict
 from core.training_figures import run_colour
 
@@ -62,33 +62,14 @@ def group_heat_figure(table: GroupTable) -> go.Figure:
     """The table as a picture: a row per group, a column per system, value, interval and count in each cell."""
     rows = [text_of(row.title) for row in table.rows]
     places = [(i, j) for i in range(len(table.rows)) for j in range(len(table.systems))]
-    figure = go.Figure(
-        go.Heatmap(
-            x=list(range(len(table.systems))),
-            y=list(range(len(rows))),
-            z=[[None if cell.value is None else badness(table.metric, cell.value) for cell in row] for row in table.cells],
-            zmin=0,
-            zmax=1,
-            colorscale=SCALE,
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
-        )
-    )
+    badnesses = [[None if cell.value is None else badness(table.metric, cell.value) for cell in row] for row in table.cells]
+    figure = go.Figure(cell_heat(badnesses))
     for has_value in (True, False):
         shown = [place for place in places if (_cell(table, place).value is not None) is has_value]
+        texts = [_in_two_lines(table, place) if has_value else "–" for place in shown]
         colours = [colour[1] for place in shown if (colour := cell_colours(table.metric, _cell(table, place)))]
-        figure.add_scatter(
-            x=[j for _, j in shown],
-            y=[i for i, _ in shown],
-            text=[_in_two_lines(table, place) if has_value else "–" for place in shown],
-            mode="text",
-            textfont={"color": colours, "size": 11} if colours else {"size": 11},
-            hovertext=[_hover(table, place) for place in shown],
-            hovertemplate="%{hovertext}<extra></extra>",
-            showlegend=False,
-        )
+        hovers = [_hover(table, place) for place in shown]
+        figure.add_trace(cell_texts(shown, texts, colours=colours, hovers=hovers))
     names = [wrapped(name) for name in table.systems]
     figure.update_xaxes(side="top", tickvals=list(range(len(names))), ticktext=names, showgrid=False, zeroline=False)
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", showgrid=False, zeroline=False)

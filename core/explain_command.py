@@ -11,6 +11,7 @@ from core.checkpoints import Detector, detector_named
 from core.errors import CoreError
 from core.explanation_records import DEFAULT_METHOD, METHODS, TARGETS
 from core.filters import ORDERS
+from core.hostile_text import one_line
 from core.progress import CountProgress
 from core.records import TriageFilter, Verdict
 
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             line = _explain_file(path, detector, options)
         except CoreError as error:
             num_failed += 1
-            line = f"not done  {_printable(path)}: {error}"
+            line = f"not done  {one_line(path)}: {error}"
         print(line, flush=True)
         if len(options.files) > 1:
             print(f"{number} of {len(options.files)} files, {num_failed} not done", file=sys.stderr)
@@ -78,7 +79,7 @@ def run_audit_explanations(options: argparse.Namespace) -> int:
         options.out,
         method=options.method,
         target=options.target,
-        on_progress=lambda num, of, one: print(f"{num} of {of}: {_printable(one.path)}: {one.badge or one.not_done}", flush=True),
+        on_progress=lambda num, of, one: print(f"{num} of {of}: {one_line(one.path)}: {one.badge or one.not_done}", flush=True),
     )
     print(options.out / PAGE_NAME)
     return 1 if any(one.not_done for one in done) else 0
@@ -142,8 +143,4 @@ def _explain_file(path: str, detector: Detector, options: argparse.Namespace) ->
     stem = f"{Path(path).stem}.{options.method}".encode("utf-8", "backslashreplace").decode()
     save_explanation(explanation, options.out, stem=stem, test=test, samples=samples)
     badge = "not tested" if test is None else "holds" if test.passes else "does not hold"
-    return f"{badge:<13} {_printable(path)}: score {explanation.spoof_score:+.2f}, {explanation.title}"
-
-
-def _printable(path: str) -> str:
-    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+    return f"{badge:<13} {one_line(path)}: score {explanation.spoof_score:+.2f}, {explanation.title}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from core.band_importance import compared_bands
 from core.calibration import Thresholds, verdict_of
 from core.excerpts import Excerpt
 from core.explanation_records import CounterfactualScore, EvidenceAudio, Explanation, SaliencyTest, TimeFrequencyBox
+from core.hostile_text import visible_html
 from core.playback_line import PLAYBACK_SCRIPT
 from core.preview import wav_bytes
 from core.saliency_figures import band_figure, evidence_figure
@@ -72,9 +72,9 @@ def report_html(report: SaliencyReport) -> bytes:
     """The file. Figures can be zoomed; sounds play with a line at their position; names are text, never markup."""
     excerpt = report.excerpt
     title = f"What the detector looked at: {report.name}"
-    body = [f"<h1>{_text(title)}</h1>", f"<p>{_text(_CAVEAT)}</p>", _facts(report)]
+    body = [f"<h1>{visible_html(title)}</h1>", f"<p>{visible_html(_CAVEAT)}</p>", _facts(report)]
     if report.agreement is not None:
-        body.append(f"<p><b>{_text(agreement_words(report.agreement))}</b></p>")
+        body.append(f"<p><b>{visible_html(agreement_words(report.agreement))}</b></p>")
     body += ["<h2>The recording</h2>", f"<div class=sounds>{_sound('As it is', excerpt.samples, '')}</div>"]
     for i, shown in enumerate(report.maps):
         body += _map_parts(report, shown, i)
@@ -84,7 +84,7 @@ def report_html(report: SaliencyReport) -> bytes:
         [
             "<!doctype html><html lang=en><head><meta charset=utf-8>",
             '<meta name=viewport content="width=device-width, initial-scale=1">',
-            f"<title>{_text(title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body>",
+            f"<title>{visible_html(title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body>",
             *body,
             f"<script>{script}</script></body></html>",
         ]
@@ -93,11 +93,11 @@ def report_html(report: SaliencyReport) -> bytes:
 
 def _map_parts(report: SaliencyReport, shown: ReportedMap, number: int) -> Iterator[str]:
     explanation, test = shown.explanation, shown.test
-    yield f"<h2>{_text(explanation.detector_name)}: {_text(explanation.title)}</h2>"
+    yield f"<h2>{visible_html(explanation.detector_name)}: {visible_html(explanation.title)}</h2>"
     score, verdict = explanation.spoof_score, verdict_of(explanation.spoof_score, shown.thresholds)
-    yield f"<p>{_text(shown.score_words)} <b>{score:+.2f}</b>, {verdict}. "
-    yield f'<span class="badge{"" if test.passes else " fails"}">{_text(badge_words(test))}</span></p>'
-    yield f"<p class=small>{_text(test.words)}</p>"
+    yield f"<p>{visible_html(shown.score_words)} <b>{score:+.2f}</b>, {verdict}. "
+    yield f'<span class="badge{"" if test.passes else " fails"}">{visible_html(badge_words(test))}</span></p>'
+    yield f"<p class=small>{visible_html(test.words)}</p>"
     figure = evidence_figure(
         report.excerpt,
         explanation,
@@ -121,10 +121,12 @@ def _map_parts(report: SaliencyReport, shown: ReportedMap, number: int) -> Itera
         yield "</div>"
     if report.box is not None and shown.counterfactual is not None:
         where = box_words(report.box, offset_s=report.excerpt.start_s)
-        yield f"<p><b>The box</b> ({_text(where)}). {_text(counterfactual_words(shown.counterfactual, unit=''))}</p>"
+        yield f"<p><b>The box</b> ({visible_html(where)}). {visible_html(counterfactual_words(shown.counterfactual, unit=''))}</p>"
     yield "<h3>How the map was tested</h3><div class=wide><table><tr><th>Test<th>This map<th>To hold it against<th>Meaning</tr>"
     for line in test_lines(test):
-        yield "<tr>" + "".join(f"<td>{_text(cell)}" for cell in (line.name, line.value, line.baseline, line.meaning)) + "</tr>"
+        yield (
+            "<tr>" + "".join(f"<td>{visible_html(cell)}" for cell in (line.name, line.value, line.baseline, line.meaning)) + "</tr>"
+        )
     yield "</table></div>"
 
 
@@ -135,7 +137,7 @@ def _facts(report: SaliencyReport) -> str:
     detectors = {shown.explanation.detector_name: shown.explanation.detector_hash for shown in report.maps}
     rows += [(f"Detector {name}", digest) for name, digest in detectors.items()]
     rows.append(("Made with", ", ".join(f"{name} {version}" for name, version in first.versions.items())))
-    cells = "".join(f"<tr><th>{_text(name)}<td class=mono>{_text(value)}</tr>" for name, value in rows)
+    cells = "".join(f"<tr><th>{visible_html(name)}<td class=mono>{visible_html(value)}</tr>" for name, value in rows)
     return f"<div class=wide><table>{cells}</table></div>"
 
 
@@ -146,16 +148,11 @@ def _bands(maps: Sequence[ReportedMap]) -> go.Figure:
 
 def _sound(title: str, samples: np.ndarray, words: str) -> str:
     data = base64.b64encode(wav_bytes(samples)).decode()
-    words = f"<br><span class=small>{_text(words)}</span>" if words else ""
-    return f'<div><b>{_text(title)}</b><audio controls src="data:audio/wav;base64,{data}"></audio>{words}</div>'
+    words = f"<br><span class=small>{visible_html(words)}</span>" if words else ""
+    return f'<div><b>{visible_html(title)}</b><audio controls src="data:audio/wav;base64,{data}"></audio>{words}</div>'
 
 
 def _figure(figure: go.Figure, name: str) -> str:
     figure.update_layout(template="plotly_white", font={"color": "#1B2733"})
     config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"filename": name, "scale": 2}}
     return figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config)
-
-
-def _text(words: str) -> str:
-    seen = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
-    return html.escape(seen)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from core.hostile_text import visible
+
 SCALE = ((0.0, "#6FB1DC"), (0.25, "#B5D5EA"), (0.5, "#F4F1EA"), (0.75, "#F5BE8B"), (1.0, "#E8833A"))
 """Badness -> colour, between blue and vermilion (after Okabe and Ito 2002)."""
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
@@ -23,6 +25,38 @@ def colours_of(share: float) -> tuple[str, str]:
     return "#{:02X}{:02X}{:02X}".format(*mixed), "#000000" if _luminance(mixed) > 0.18 else "#FFFFFF"
 
 
+def cell_heat(shares: Sequence[Sequence[float | None]]) -> go.Heatmap:
+    """Cells `[row][column]` coloured from good (0) to bad (1), None left clear; what is written in them is laid over it."""
+    return go.Heatmap(
+        x=list(range(len(shares[0]) if shares else 0)),
+        y=list(range(len(shares))),
+        z=shares,
+        zmin=0,
+        zmax=1,
+        colorscale=SCALE,
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hoverinfo="skip",
+    )
+
+
+def cell_texts(
+    places: Sequence[tuple[int, int]], texts: Sequence[str], *, colours: Sequence[str], hovers: Sequence[str]
+) -> go.Scatter:
+    """What is written in the cells at these places (row, column); without colours in the page's own."""
+    return go.Scatter(
+        x=[j for _, j in places],
+        y=[i for i, _ in places],
+        text=texts,
+        mode="text",
+        textfont={"color": colours, "size": 11} if colours else {"size": 11},
+        hovertext=hovers,
+        hovertemplate="%{hovertext}<extra></extra>",
+        showlegend=False,
+    )
+
+
 def finished(figure: go.Figure, *, height: int, has_legend: bool = True) -> go.Figure:
     """The layout that all figures of evaluations share. No background of its own: it takes the page's, and so do its pictures."""
     legend = {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0}
@@ -34,8 +68,7 @@ def finished(figure: go.Figure, *, height: int, has_legend: bool = True) -> go.F
 
 def text_of(name: str) -> str:
     """A name as Plotly text, which is a kind of HTML; what cannot be seen is spelled out."""
-    seen = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
-    return html.escape(seen, quote=False).replace("%{", "% {")
+    return html.escape(visible(name), quote=False).replace("%{", "% {")
 
 
 def wrapped(name: str, *, num_chars: int = 18) -> str:

@@ -42,20 +42,7 @@ def recording_figure(
     """
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.24, 0.44, 0.32])
     add_waveform(figure, preview)
-    figure.add_trace(
-        go.Heatmap(
-            x=preview.time_s,
-            y=preview.frequency_hz / 1_000,
-            z=preview.level_db,
-            zmin=-80,
-            zmax=0,
-            colorscale="Cividis",
-            colorbar={"title": {"text": "dB", "side": "right"}, "len": 0.44, "y": 0.54, "thickness": 12},
-            hovertemplate="%{x:.2f} s, %{y:.2f} kHz: %{z} dB<extra></extra>",
-        ),
-        row=2,
-        col=1,
-    )
+    figure.add_trace(spectrogram_trace(preview, colorbar={"len": 0.44, "y": 0.54}), row=2, col=1)
     num_merged = -(-len(segments) // _MAX_SEGMENTS)
     add_segments(figure, _highest_of_each(segments, num_merged), thresholds, row=3)
     figure.update_xaxes(range=[0, preview.duration_s])
@@ -125,6 +112,21 @@ def folder_share_figure(shares: Sequence[FolderShare]) -> go.Figure:
     names = [_label(share.folder, max_chars=40) for share in shown]
     figure.update_yaxes(tickmode="array", tickvals=list(range(len(shown))), ticktext=names, automargin=True)
     return _finished(figure, height=max(220, 90 + 26 * len(shown)))
+
+
+def spectrogram_trace(preview: RecordingPreview, *, colorbar: dict[str, float], showscale: bool | None = None) -> go.Heatmap:
+    """Levels over time in s and frequency in kHz; the colour bar at the given place."""
+    return go.Heatmap(
+        x=preview.time_s,
+        y=preview.frequency_hz / 1_000,
+        z=preview.level_db,
+        zmin=-80,
+        zmax=0,
+        colorscale="Cividis",
+        showscale=showscale,
+        colorbar={"title": {"text": "dB", "side": "right"}, "thickness": 12} | colorbar,
+        hovertemplate="%{x:.2f} s, %{y:.2f} kHz: %{z} dB<extra></extra>",
+    )
 
 
 def add_waveform(figure: go.Figure, preview: RecordingPreview, *, offset_s: float = 0.0) -> None:

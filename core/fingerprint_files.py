@@ -28,6 +28,7 @@ from core.fingerprint_records import (
 )
 from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
+from core.whole_files import replace_file
 
 SCHEMA_VERSION = 1
 SHIPPED_FINGERPRINTS = SHIPPED_RESULTS / "fingerprints"
@@ -109,9 +110,7 @@ def save_fingerprints(measured: FingerprintSet, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, data in ((manifest.with_suffix(".npz"), buffer.getvalue()), (manifest, text.encode())):
-            partial = path.with_name(path.name + ".partial")
-            partial.write_bytes(data)
-            os.replace(partial, path)
+            replace_file(path, data)
     except OSError as error:
         raise FingerprintError(f"{folder} cannot be written: {error.strerror or error}.") from None
     return manifest

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.runs import is_alive
+from core.whole_files import replace_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,7 @@ def start_job(command: Sequence[str], record: Path, *, marker: str, out: Path) -
     # Reaps the child, so that an ended process does not linger as a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     job = Job(pid=process.pid, marker=marker, started_at=time.time(), log=str(log), out=str(out))
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(job)), encoding="utf-8")
-    os.replace(partial, record)
+    replace_file(record, json.dumps(asdict(job)))
     return job
 
 

@@ -23,6 +23,7 @@ from core.explain import available_methods, explain, explainable_layers, score_s
 from core.explanation_records import Method
 from core.pointing_records import PointingGame, PointingScore
 from core.recording_windows import samples_from, stitch, windows_of
+from core.whole_files import replace_file
 
 PART_S = 0.8
 """About how long an inserted part is."""
@@ -121,7 +122,7 @@ def play_pointing_game(
 def save_pointing_game(game: PointingGame, path: Path) -> None:
     """As JSON, which `core.pointing_records.load_pointing_game` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(game), indent=1) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(asdict(game), indent=1) + "\n")
 
 
 def _spliced(speech: np.ndarray, spoof: np.ndarray, rng: np.random.Generator) -> SplicedRecording:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
-import pandas as pd
 import plotly.graph_objects as go
 
 from core.figure_style import finished, text_of, wrapped
@@ -91,11 +89,6 @@ def intervention_figure(effects: Sequence[InterventionEffect], *, score_words: s
 def by_class(effects: Sequence[InterventionEffect]) -> tuple[InterventionEffect, ...]:
     """Those of each class; of all recordings where labels are not known."""
     return tuple(effect for effect in effects if effect.label != "all") or tuple(effects)
-
-
-def effects_frame(effects: Sequence[InterventionEffect]) -> pd.DataFrame:
-    """A line per intervention and label, for CSV."""
-    return pd.DataFrame(asdict(effect) for effect in effects)
 
 
 def _label_rows(figure: go.Figure, titles: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from core.evaluation_figures import badness, metric_words
-from core.figure_style import SCALE, colours_of, finished, text_of, wrapped
+from core.figure_style import cell_heat, cell_texts, colours_of, finished, text_of, wrapped
 from core.stress.conditions import CLEAN, Condition
 from core.stress.records import POOLED, StressCell, StressTable, VerdictShare
 
@@ -70,33 +70,13 @@ def stress_heat_figure(table: StressTable, *, shown: Shown, conditions: Sequence
     places = [(i, j) for i in range(len(conditions)) for j in range(len(attacks))]
     cells = {place: table.cells[conditions[place[0]].name].get(attacks[place[1]]) for place in places}
     shares = {place: None if cell is None else stress_share(cell, shown) for place, cell in cells.items()}
-    figure = go.Figure(
-        go.Heatmap(
-            x=list(range(len(attacks))),
-            y=list(range(len(conditions))),
-            z=[[shares[i, j] for j in range(len(attacks))] for i in range(len(conditions))],
-            zmin=0,
-            zmax=1,
-            colorscale=SCALE,
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
-        )
-    )
+    figure = go.Figure(cell_heat([[shares[i, j] for j in range(len(attacks))] for i in range(len(conditions))]))
     for has_value in (True, False):
         those = [place for place in places if (shares[place] is not None) is has_value]
-        colours = [colours_of(shares[place])[1] for place in those] if has_value else None
-        figure.add_scatter(
-            x=[j for _, j in those],
-            y=[i for i, _ in those],
-            text=[_in_cell(cells[place], shown) for place in those],
-            mode="text",
-            textfont={"color": colours, "size": 11} if colours else {"size": 11},
-            hovertext=[_cell_hover(table, conditions[i], attacks[j], cells[i, j]) for i, j in those],
-            hovertemplate="%{hovertext}<extra></extra>",
-            showlegend=False,
-        )
+        texts = [_in_cell(cells[place], shown) for place in those]
+        colours = [colours_of(shares[place])[1] for place in those] if has_value else []
+        hovers = [_cell_hover(table, conditions[i], attacks[j], cells[i, j]) for i, j in those]
+        figure.add_trace(cell_texts(those, texts, colours=colours, hovers=hovers))
     names = [wrapped(attack_title(attack), num_chars=12) for attack in attacks]
     figure.update_xaxes(side="top", tickvals=list(range(len(names))), ticktext=names, showgrid=False, zeroline=False, tickangle=0)
     label_conditions(figure, conditions)

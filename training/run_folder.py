@@ -16,6 +16,7 @@ from typing import Any
 
 from core.errors import CoreError
 from core.runs import METRICS_FILE, RUN_FILE, SCHEMA_VERSION, STATE_FILE, RunError, RunStatus
+from core.whole_files import replace_file
 from training.data import LabelledSplit
 from training.recipes import Recipe, recipe_from
 
@@ -160,12 +161,9 @@ def _step_of(line: str) -> float:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise _unwritten(path, error) from error
 
 

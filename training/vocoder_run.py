@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from core.attacks.neural import VocoderConfig
 from core.errors import CoreError
+from core.whole_files import replace_file
 from training.data import LabelledSplit
 from training.run_folder import code_revision, utc_now
 
@@ -74,9 +74,7 @@ def describe(run: Path, recipe: VocoderRecipe, split: LabelledSplit, *, seed: in
             raise CoreError(f"{run} holds a run of another recipe, seed or data; choose another --run folder.")
         described = there | {"recipe": there_recipe, "data": described["data"]}
     run.mkdir(parents=True, exist_ok=True)
-    partial = run / f"{RUN_FILE}.partial"
-    partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, run / RUN_FILE)
+    replace_file(run / RUN_FILE, json.dumps(described, indent=1) + "\n")
 
 
 def read_description(run: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from core.attacks.kinds import attack_kind
 from core.errors import CoreError
+from core.whole_files import replace_file
 
 SCHEMA_VERSION = 1
 AUDIO, SETTINGS, JOURNAL, PROTOCOL, SPANS, TABLE, MANIFEST = (
@@ -129,7 +130,7 @@ def open_folder(out: Path, settings: dict) -> dict[str, DoneSource]:
                     f"{out} is there already and holds no data set of this command; choose a new or an empty folder."
                 )
             (out / AUDIO).mkdir(parents=True, exist_ok=True)
-            replace_text(out / SETTINGS, wanted + "\n")
+            replace_file(out / SETTINGS, wanted + "\n")
             return {}
         there = (out / SETTINGS).read_text(encoding="utf-8").strip()
         if there != wanted:
@@ -158,14 +159,14 @@ def write_tables(out: Path, settings: dict, done: Iterable[DoneSource], *, is_co
         f"{source.speaker} {file.utterance} {file.environment or '-'} {file.attack or '-'} {_KEYS[file.label]}\n"
         for source, file in files
     ]
-    replace_text(out / PROTOCOL, "".join(lines))
+    replace_file(out / PROTOCOL, "".join(lines))
     spans = [
         (file.utterance, f"{start:.4f}", f"{end:.4f}", file.made_by)
         for _, file in files
         if file.made_by is not None
         for start, end in file.spans
     ]
-    replace_text(out / SPANS, _csv([("utterance", "start_s", "end_s", "made_by"), *spans]))
+    replace_file(out / SPANS, _csv([("utterance", "start_s", "end_s", "made_by"), *spans]))
     rows = [
         (
             f"{AUDIO}/{file.utterance}.flac",
@@ -180,20 +181,13 @@ def write_tables(out: Path, settings: dict, done: Iterable[DoneSource], *, is_co
         for source, file in files
     ]
     columns = ("path", "label", "attack", "speaker", "environment", "utterance", "source", "family")
-    replace_text(out / TABLE, _csv([columns, *rows]))
+    replace_file(out / TABLE, _csv([columns, *rows]))
     if is_complete:
         versions = {name: _version(name) for name in _PACKAGES}
         record = {"schema_version": SCHEMA_VERSION, "settings": settings, "versions": versions}
         record["data_hash"] = hashlib.sha256("".join(file.sha256 for _, file in files).encode()).hexdigest()
         record["sources"] = [asdict(source) for source in sources]
-        replace_text(out / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader finds the old or the new one, never half of it."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+        replace_file(out / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def _csv(rows: Iterable[tuple]) -> str:
@@ -222,7 +216,7 @@ def _read_journal(out: Path) -> dict[str, DoneSource]:
         done[source.recording] = source
         kept.append(line)
     if len(kept) < len(lines):
-        replace_text(path, "".join(kept))
+        replace_file(path, "".join(kept))
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -89,7 +90,8 @@ class ShortcutAudit:
     created: str
     """ISO 8601, UTC."""
 
-    def effects_frame(self) -> pd.DataFrame:
-        """A line per intervention and class."""
-        names = "name title feature label shift low high spread share_flipped num num_refused is_sensitive finding".split()
-        return pd.DataFrame([{name: getattr(effect, name) for name in names} for effect in self.effects], columns=names)
+
+def effects_frame(effects: Sequence[InterventionEffect]) -> pd.DataFrame:
+    """A line per intervention and class."""
+    names = "name title feature label shift low high spread share_flipped num num_refused is_sensitive finding".split()
+    return pd.DataFrame([{name: getattr(effect, name) for name in names} for effect in effects], columns=names)

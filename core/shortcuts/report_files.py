@@ -10,7 +10,8 @@ from pathlib import Path
 from core.errors import CoreError
 from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
-from core.shortcuts.records import InterventionEffect, Probe, ShortcutAudit, ShortcutReport
+from core.shortcuts.records import InterventionEffect, Probe, ShortcutAudit, ShortcutReport, effects_frame
+from core.whole_files import replace_file
 
 _SCHEMA = 1
 _KIND = "earwitness shortcut audit"
@@ -44,12 +45,10 @@ def save_audit(audit: ShortcutAudit, path: str | os.PathLike[str]) -> tuple[Path
     content = json.dumps({"kind": _KIND, "schema_version": _SCHEMA} | asdict(audit), indent=1, allow_nan=False)
     frames = {path.with_suffix(".csv"): audit.report.to_frame()}
     if audit.effects:
-        frames[path.with_suffix(".effects.csv")] = audit.effects_frame()
+        frames[path.with_suffix(".effects.csv")] = effects_frame(audit.effects)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(content + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, content + "\n")
         for csv_path, frame in frames.items():
             frame.round(6).to_csv(csv_path, index=False, lineterminator="\n")
     except OSError as error:

@@ -13,6 +13,7 @@ from core.own_results import own_folder
 from core.shipped_results import SHIPPED_RESULTS
 from core.stress.conditions import Condition
 from core.stress.records import StressCell, StressTable, VerdictShare
+from core.whole_files import replace_file
 
 _SCHEMA = 1
 _KIND = "earwitness stress table"
@@ -50,9 +51,7 @@ def save_table(table: StressTable, path: str | os.PathLike[str]) -> tuple[Path, 
     rounded = table.to_frame().round(6)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(content, indent=None, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, json.dumps(content, indent=None, allow_nan=False, separators=(",", ":")) + "\n")
         rounded.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
     except OSError as error:
         raise CoreError(f"{path} cannot be written: {error.strerror}.") from None

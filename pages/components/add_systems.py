@@ -11,8 +11,8 @@ from core.records import Audit
 from core.store import Store
 from core.systems import attach_protocol
 from pages.components import resources
-from pages.components.audit_progress import AUDIT_PAGE
 from pages.components.frame import plain, telling_failures
+from pages.components.links import AUDIT_PAGE
 from pages.components.score_import import IMPORT_ROUND, show_score_import
 from pages.components.system_picker import open_systems
 

@@ -8,8 +8,8 @@ from core.records import Audit, AuditStatus
 from core.scan import resume_audit
 from core.store import Store
 from pages.components.frame import escaped, telling_failures
+from pages.components.links import AUDIT_PAGE
 
-AUDIT_PAGE = "pages/1_Batch_audit.py"
 REFRESH_S = 1.0
 _LIVE = (AuditStatus.QUEUED, AuditStatus.RUNNING)
 _RESUMABLE = (AuditStatus.PAUSED, AuditStatus.INTERRUPTED, AuditStatus.FAILED)

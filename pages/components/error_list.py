@@ -14,10 +14,10 @@ from core.exports import csv_of_frame
 from core.store import Store
 from core.triage import entry_detail
 from pages.components import resources
-from pages.components.audit_progress import AUDIT_PAGE
 from pages.components.entry_links import show_entry_links
 from pages.components.frame import escaped, plain
 from pages.components.group_table import ClickedCell
+from pages.components.links import AUDIT_PAGE
 
 _MOST = 200
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.errors import CoreError
+from core.hostile_text import visible
 from pages.components import resources
 
 _LIMITS = (
@@ -49,7 +50,7 @@ def telling_failures() -> Iterator[None]:
 
 def plain(text: str) -> str:
     """Hostile text with what cannot be seen (line breaks, marks that turn the reading direction) spelled out."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return visible(text)
 
 
 def escaped(text: str) -> str:

@@ -1,11 +1,14 @@
-"""Deep links: which audit and which file the address names."""
+"""Deep links: which audit and which file the address names, and the way back from the file."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from core.errors import CoreError
-from core.records import TriageRow
+from core.records import EntryDetail, TriageRow
+from pages.components.frame import plain
+
+AUDIT_PAGE = "pages/1_Batch_audit.py"
 
 
 def linked_id(name: str) -> int | None:
@@ -37,3 +40,16 @@ def linked_entry(selected: tuple[TriageRow, ...]) -> int | None:
 def keep_entry_open() -> None:
     """Leaves the opened file open although its row is about to be deselected."""
     st.session_state["entry-selected"] = None
+
+
+def show_opened_entry(detail: EntryDetail, *, page: str, query_params: dict[str, str]) -> None:
+    """A file that came by link: the way back to its audit, the way to another recording on this page, its name."""
+    with st.container(horizontal=True):
+        st.page_link(
+            AUDIT_PAGE,
+            label=f"Back to audit {detail.audit_id}",
+            icon=":material/arrow_back:",
+            query_params={"audit": str(detail.audit_id), "entry": str(detail.row.entry_id)},
+        )
+        st.page_link(page, label="Another recording", icon=":material/folder_open:", query_params=query_params)
+    st.text(plain(detail.row.path))

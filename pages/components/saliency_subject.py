@@ -15,9 +15,8 @@ from core.excerpts import MAX_EXCERPT_S, Excerpt, excerpt_start_s
 from core.records import Detection, Verdict
 from core.triage import entry_detail
 from pages.components import resources
-from pages.components.audit_progress import AUDIT_PAGE
-from pages.components.frame import escaped, plain
-from pages.components.links import linked_id
+from pages.components.frame import escaped
+from pages.components.links import linked_id, show_opened_entry
 from pages.components.recording_input import choose_recording
 
 SALIENCY_PAGE = "pages/6_Saliency.py"
@@ -88,16 +87,7 @@ def _entry_subject(entry_id: int) -> Subject:
     store = resources.store()
     detail = entry_detail(store, entry_id)
     audit = store.audit(detail.audit_id)
-    row = st.container(horizontal=True)
-    with row:
-        st.page_link(
-            AUDIT_PAGE,
-            label=f"Back to audit {audit.id}",
-            icon=":material/arrow_back:",
-            query_params={"audit": str(audit.id), "entry": str(entry_id)},
-        )
-        st.page_link(SALIENCY_PAGE, label="Another recording", icon=":material/folder_open:", query_params={})
-    st.text(plain(detail.row.path))
+    show_opened_entry(detail, page=SALIENCY_PAGE, query_params={})
     path = detail.absolute_path
     if not os.path.exists(path):
         raise CoreError(f"{path} is no longer there. Put the file back, or audit the folder it moved to and open it from there.")

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.checkpoints import Detector
-from core.shortcut_figures import by_class, effects_frame, intervention_figure, probe_figure
+from core.shortcut_figures import by_class, intervention_figure, probe_figure
 from core.shortcuts.interventions import audit_detector
 from core.shortcuts.probes import audit_labels
-from core.shortcuts.records import InterventionEffect, ShortcutAudit, ShortcutReport
+from core.shortcuts.records import InterventionEffect, ShortcutAudit, ShortcutReport, effects_frame
 from pages.components import resources
 from pages.components.detector_picker import pick_detector
 from pages.components.figure_view import show_figure

@@ -11,9 +11,7 @@ import streamlit as st
 from core.errors import CoreError
 from core.triage import entry_detail
 from pages.components import resources
-from pages.components.audit_progress import AUDIT_PAGE
-from pages.components.frame import plain
-from pages.components.links import linked_id
+from pages.components.links import linked_id, show_opened_entry
 from pages.components.recording_input import ChosenRecording, choose_recording
 
 STRESS_PAGE = "pages/8_Stress_test.py"
@@ -41,15 +39,7 @@ def choose_stressed() -> Iterator[ChosenRecording | None]:
             yield chosen
         return
     detail = entry_detail(resources.store(), entry_id)
-    with st.container(horizontal=True):
-        st.page_link(
-            AUDIT_PAGE,
-            label=f"Back to audit {detail.audit_id}",
-            icon=":material/arrow_back:",
-            query_params={"audit": str(detail.audit_id), "entry": str(entry_id)},
-        )
-        st.page_link(STRESS_PAGE, label="Another recording", icon=":material/folder_open:", query_params={"view": "recording"})
-    st.text(plain(detail.row.path))
+    show_opened_entry(detail, page=STRESS_PAGE, query_params={"view": "recording"})
     if not os.path.exists(detail.absolute_path):
         raise CoreError(f"{detail.absolute_path} is no longer there. Put the file back, or choose another recording.")
     yield ChosenRecording(detail.absolute_path, detail.row.path, "mix")
