@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from core import (
     explain_command,
     fingerprint_command,
     import_command,
+    scan_command,
     shortcut_command,
     stress_command,
 )
@@ -25,7 +25,7 @@ from core.checkpoints import detector_named, find_detectors
 from core.errors import CoreError
 from core.features import FEATURE_KINDS
 from core.hostile_text import one_line
-from core.records import Audit, AuditStatus, Detection, ScanSettings, Verdict
+from core.records import Detection, Verdict
 from core.reports import figure_words, without_nan
 
 _EPILOG = """exit status: 0 finished, 1 could not be done or was interrupted, 2 wrong usage.
@@ -62,16 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    scan = _command(commands, "scan", _scan, "audit a folder; run it again to go on where it stopped")
-    scan.add_argument("folder", help="folder with recordings, searched with all below it")
-    _add_detector(scan)
+    scan = _command(commands, "scan", scan_command.run, "audit a folder; run it again to go on where it stopped")
+    _add_detector(scan_command.add_to(scan))
     _add_store(scan)
-    scan.add_argument("--out", type=Path, metavar="FILE", help="write the results to FILE.csv, .parquet, .jsonl or .xlsx")
-    scan.add_argument("--protocol", metavar="FILE", help="ASVspoof protocol that labels the recordings (joined by file name)")
-    scan.add_argument("--channels", choices=("mix", "each"), default="mix", help="score the mixdown (default) or every channel")
-    scan.add_argument("--pattern", default="", metavar="GLOB", help="only paths within the folder that match, e.g. '2026/*.wav'")
-    scan.add_argument("--all-files", action="store_true", help="try files without a known audio ending too")
-    scan.add_argument("--hidden", action="store_true", help="look into hidden files and folders too")
 
     score = _command(commands, "score", _score, "score single recordings; nothing is stored")
     score.add_argument("files", nargs="+", metavar="FILE")
@@ -122,7 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_detector(benchmark)
     benchmark.add_argument("--out", type=Path, metavar="FILE.md", help="also write the report to this file")
 
-    worker = _command(commands, "worker", _worker, "work on an audit that is in the store (the dashboard starts these)")
+    worker = _command(
+        commands, "worker", scan_command.run_worker, "work on an audit that is in the store (the dashboard starts these)"
+    )
     worker.add_argument("audit_id", type=int)
     _add_store(worker)
     return parser
@@ -142,59 +137,6 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--db", metavar="URL", help="store, e.g. sqlite:///audits.db (default: $EARWITNESS_DB, else in ~/.earwitness)"
     )
-
-
-def _scan(options: argparse.Namespace) -> int:
-    from core.scan import prepare_audit, run_audit
-    from core.store import Store
-
-    if options.out:
-        from core.exports import check_destination, export_audit
-
-        check_destination(options.out)
-    settings = ScanSettings(
-        channels=options.channels,
-        pattern=options.pattern,
-        all_files=options.all_files,
-        include_hidden=options.hidden,
-        protocol=os.path.abspath(options.protocol) if options.protocol else None,
-    )
-    detector = detector_named(options.detector)
-    store = Store(options.db)
-    audit_id = prepare_audit(store, options.folder, detector, settings)
-    before = store.audit(audit_id)
-    print(f"audit {audit_id} of {before.folder} with {detector.name} ({detector.hash[:12]})", file=sys.stderr)
-    if before.num_done:
-        print(f"going on after {before.num_done} of {before.num_files} files", file=sys.stderr)
-    _pause_on_terminate()
-    with _Progress() as progress:
-        audit = run_audit(store, audit_id, detector=detector, on_progress=progress.show)
-        progress.show(audit)
-    print(_summary(audit), file=sys.stderr)
-    if options.out:
-        num_rows = export_audit(store, audit_id, options.out)
-        print(f"{num_rows} rows written to {options.out}", file=sys.stderr)
-    return 0 if audit.status is AuditStatus.FINISHED else 1
-
-
-def _worker(options: argparse.Namespace) -> int:
-    from core.scan import run_audit
-    from core.store import Store
-
-    store = Store(options.db)
-    if store.audit(options.audit_id).requested != "run":
-        return 0  # paused or cancelled while this process was starting
-    _pause_on_terminate()
-    return 0 if run_audit(store, options.audit_id).status is not AuditStatus.FAILED else 1
-
-
-def _pause_on_terminate() -> None:
-    """Makes SIGTERM end a scan as Ctrl-C does: written up to the last result, ready to go on."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -254,37 +196,3 @@ def _benchmark(options: argparse.Namespace) -> int:
     if options.out:
         options.out.write_text(report, encoding="utf-8")
     return 0
-
-
-class _Progress:
-    """A bar on a terminal, a plain line every ten seconds otherwise."""
-
-    def __enter__(self) -> _Progress:
-        self._bar, self._last_line_at = None, 0.0
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, audit: Audit) -> None:
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = self._bar or tqdm(total=audit.num_files, unit="file", initial=audit.num_done, dynamic_ncols=True)
-            self._bar.total = audit.num_files
-            self._bar.set_postfix(spoof=audit.num_spoof, inconclusive=audit.num_inconclusive, refused=audit.num_refused)
-            self._bar.update(audit.num_done - self._bar.n)
-        elif audit.seconds_running - self._last_line_at >= 10:
-            self._last_line_at = audit.seconds_running
-            left = f", {audit.seconds_left:.0f} s left" if audit.seconds_left is not None else ""
-            print(f"{audit.num_done} of {audit.num_files} files, {audit.rate_per_s or 0:.0f} per s{left}", file=sys.stderr)
-
-
-def _summary(audit: Audit) -> str:
-    counts = f"{audit.num_spoof} spoof, {audit.num_inconclusive} inconclusive, {audit.num_bona_fide} bona fide"
-    counts += f", {audit.num_refused} refused"
-    reused = f"; {audit.num_reused} known or duplicate" if audit.num_reused else ""
-    rate = f", {audit.rate_per_s:.0f} per s" if audit.rate_per_s else ""
-    note = f"\nnote: {audit.message}" if audit.message else ""
-    return f"{audit.status}: {audit.num_done} of {audit.num_files} files{rate}: {counts}{reused}{note}"

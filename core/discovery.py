@@ -58,18 +58,19 @@ def _walk(
         try:
             status = child.stat()
         except OSError:  # a link to nowhere, or gone since it was listed: the scorer refuses it with the reason
-            if _is_wanted(path, settings):
+            if is_wanted(path, settings):
                 yield FoundFile(path_bytes=path, size_bytes=0)
             continue
         if stat.S_ISDIR(status.st_mode):
             folders.append(path)
-        elif stat.S_ISREG(status.st_mode) and _is_wanted(path, settings):
+        elif stat.S_ISREG(status.st_mode) and is_wanted(path, settings):
             yield FoundFile(path_bytes=path, size_bytes=status.st_size)
     for path in folders:
         yield from _walk(root, path, settings, visited, on_unreadable)
 
 
-def _is_wanted(path: bytes, settings: ScanSettings) -> bool:
+def is_wanted(path: bytes, settings: ScanSettings) -> bool:
+    """Whether the settings let through a file of this path within the folder."""
     name = path.decode("utf-8", "backslashreplace")
     if settings.pattern and not fnmatch.fnmatchcase(name, settings.pattern):
         return False

@@ -1,7 +1,7 @@
 """Auditing a folder: list, hash, score, record. Runs in a process of its own; the store is its ledger.
 
-A feeder thread lists pending files, hashes them and sorts out what is known; worker threads decode and score; the
-calling thread writes results, beats and obeys. Nothing is scored before it is in the ledger, nothing written twice.
+An engine's threads find results (`core.local_engine` on this machine, `core.ray_scan` on a cluster); the calling thread writes
+them, beats and obeys. Nothing is scored before it is in the ledger, nothing written twice.
 """
 
 from __future__ import annotations
@@ -14,29 +14,25 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
-
-from core.audio import sha256_of
 from core.checkpoints import Detector, detector_named
 from core.detect import Scorer
-from core.discovery import find_files
-from core.errors import AudioRefusal, CoreError, ScanError, StoreUnavailableError
+from core.errors import CoreError, ScanError, StoreUnavailableError
 from core.ledger import Ledger
+from core.local_engine import Engine, LocalEngine, Results
+from core.places import find_in, is_url, normalised
 from core.protocols import read_protocol
-from core.records import Audit, AuditStatus, PendingFile, ScanSettings, ScoredRecording
+from core.records import Audit, AuditStatus, ScanSettings, ScoredRecording
 from core.runtime import cache_folder
 from core.store import Store
 
 LISTING_BATCH = 2_000
 """Files listed per transaction."""
-PAGE = 512
-"""Pending files read from the ledger at a time."""
 COMMIT_S = 0.5
 """Results are written at least this often."""
 BEAT_S = 1.0
@@ -44,7 +40,12 @@ BEAT_S = 1.0
 
 
 def run_audit(
-    store: Store, audit_id: int, *, detector: Detector | None = None, on_progress: Callable[[Audit], None] | None = None
+    store: Store,
+    audit_id: int,
+    *,
+    detector: Detector | None = None,
+    engine: Engine | None = None,
+    on_progress: Callable[[Audit], None] | None = None,
 ) -> Audit:
     """Works on an audit until it is finished, paused or cancelled; goes on where an earlier worker stopped.
 
@@ -52,6 +53,7 @@ def run_audit(
         store: the ledger.
         audit_id: which audit.
         detector: the audit's, where it is not installed; found by its hash when None.
+        engine: what scores; the threads of this process when None.
         on_progress: told the audit about once a second.
 
     Returns:
@@ -61,13 +63,29 @@ def run_audit(
         ScanError: another living worker has it, or the folder cannot be listed.
         CoreError: detector or protocol cannot be read.
     """
-    ledger = Ledger(store, audit_id, worker=f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+    folder = store.audit(audit_id).folder
+    if engine is None and is_url(folder):
+        raise ScanError(_needs_cluster(folder))
+
+    def engine_of(audit: Audit) -> Engine:
+        return engine or LocalEngine(Scorer(detector or detector_named(audit.detector_hash)))
+
+    return work_on(Ledger(store, audit_id, worker=worker_name()), engine_of, on_progress=on_progress)
+
+
+def work_on(ledger: Ledger, engine_of: Callable[[Audit], Engine], *, on_progress: Callable[[Audit], None] | None = None) -> Audit:
+    """As `run_audit`, on any ledger.
+
+    Args:
+        ledger: a store's, or anything with its methods.
+        engine_of: makes the engine, when this worker has the audit.
+        on_progress: told the audit about once a second.
+    """
     if not ledger.claim():
-        raise ScanError(f"Another worker is scoring audit {audit_id}; wait for it, or pause it first.")
+        raise ScanError(f"Another worker is scoring audit {ledger.audit_id}; wait for it, or pause it first.")
     try:
         audit = ledger.audit()
-        scorer = Scorer(detector or detector_named(audit.detector_hash))
-        run = _Run(store, ledger, audit, scorer, on_progress or (lambda audit: None))
+        run = _Run(ledger, audit, engine_of(audit), on_progress or (lambda audit: None))
         status = run.work()
         ledger.release(status, run.message)
     except KeyboardInterrupt:
@@ -79,6 +97,15 @@ def run_audit(
             ledger.release(AuditStatus.FAILED, str(error) if isinstance(error, CoreError) else f"Unexpected failure: {error!r}")
         raise
     return ledger.audit()
+
+
+def worker_name() -> str:
+    """`host:pid:token` of a worker in this process."""
+    return f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def _needs_cluster(folder: str) -> str:
+    return f"{folder} is not a folder of this machine; it is scored by `python -m core scan {folder} --engine ray`."
 
 
 def start_audit(store: Store, folder: str, detector: Detector, settings: ScanSettings) -> int:
@@ -97,16 +124,27 @@ def start_audit(store: Store, folder: str, detector: Detector, settings: ScanSet
 
 def prepare_audit(store: Store, folder: str, detector: Detector, settings: ScanSettings) -> int:
     """As `start_audit`, but starts no worker."""
-    folder = os.path.abspath(folder)
+    folder = check_settings(folder, settings)
+    unfinished = store.find_unfinished(folder, detector.hash, settings)
+    return unfinished.id if unfinished else store.create_audit(folder, detector, settings)
+
+
+def check_settings(folder: str, settings: ScanSettings) -> str:
+    """The folder as audits keep it.
+
+    Raises:
+        ScanError: it cannot be listed, or its name is not valid UTF-8.
+        ProtocolError: the settings' protocol cannot be read.
+    """
+    folder = normalised(folder)
     try:
         folder.encode()
     except UnicodeEncodeError:
         raise ScanError("The folder's own name is not valid UTF-8; rename it or scan the folder above it.") from None
-    next(find_files(folder, settings), None)  # raises where the folder cannot be listed
+    next(find_in(folder, settings), None)  # raises where the folder cannot be listed
     if settings.protocol:
         read_protocol(settings.protocol)
-    unfinished = store.find_unfinished(folder, detector.hash, settings)
-    return unfinished.id if unfinished else store.create_audit(folder, detector, settings)
+    return folder
 
 
 def resume_audit(store: Store, audit_id: int) -> None:
@@ -114,7 +152,10 @@ def resume_audit(store: Store, audit_id: int) -> None:
 
     Raises:
         StoreError: a living worker has it.
+        ScanError: its recordings lie where this machine's engine does not reach.
     """
+    if is_url(folder := store.audit(audit_id).folder):
+        raise ScanError(_needs_cluster(folder))
     store.queue(audit_id)
     cache_folder().mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "core", "worker", str(audit_id)]
@@ -126,24 +167,14 @@ def resume_audit(store: Store, audit_id: int) -> None:
     threading.Thread(target=process.wait, daemon=True).start()
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What a thread found out about an entry: a new record, a known content, or a copy of one under way."""
-
-    entry_id: int
-    sha256: str | None
-    record: ScoredRecording | None
-    is_known: bool
-
-
 _NOTHING = object()
 
 
 class _Run:
     """One worker's run over one audit."""
 
-    def __init__(self, store: Store, ledger: Ledger, audit: Audit, scorer: Scorer, on_progress: Callable[[Audit], None]) -> None:
-        self.store, self.ledger, self.audit, self.scorer, self.on_progress = store, ledger, audit, scorer, on_progress
+    def __init__(self, ledger: Ledger, audit: Audit, engine: Engine, on_progress: Callable[[Audit], None]) -> None:
+        self.ledger, self.audit, self.engine, self.on_progress = ledger, audit, engine, on_progress
         self.message: str | None = audit.message
         self.stop = threading.Event()
         self.last_beat = time.monotonic()
@@ -163,7 +194,7 @@ class _Run:
         settings = self.audit.settings
         trials = read_protocol(settings.protocol) if settings.protocol else {}
         unreadable: list[str] = []
-        found = find_files(self.audit.folder, settings, on_unreadable=unreadable.append)
+        found = self.engine.find(self.audit.folder, settings, unreadable.append)
         while files := list(islice(found, LISTING_BATCH)):
             self.ledger.add_entries(files, trials)
             self._beat()
@@ -172,14 +203,9 @@ class _Run:
             self.message = f"{len(unreadable)} subfolders could not be opened and were left out, the first is {unreadable[0]}."
 
     def _pass(self) -> AuditStatus:
-        num_threads = len(os.sched_getaffinity(0))
-        to_score: queue.Queue[PendingFile | None] = queue.Queue(maxsize=64 * num_threads)
-        results: queue.Queue[_Result | Exception | None] = queue.Queue()
-        threads = [threading.Thread(target=self._guarded, args=(results, self._feed, to_score, results, num_threads), daemon=True)]
-        threads += [
-            threading.Thread(target=self._guarded, args=(results, self._score, to_score, results), daemon=True)
-            for _ in range(num_threads)
-        ]
+        results: Results = queue.Queue()
+        work = self.engine.threads(self.ledger, self.audit, self.stop)
+        threads = [threading.Thread(target=_guarded, args=(results, partial(task, results)), daemon=True) for task in work]
         for thread in threads:
             thread.start()
         try:
@@ -193,52 +219,7 @@ class _Run:
                 thread.join()
             self.stop.clear()
 
-    def _guarded(self, results: queue.Queue, work: Callable[..., None], *arguments: object) -> None:
-        """Runs a thread's work; its end, or what it failed of, reaches the collecting thread."""
-        try:
-            work(*arguments)
-            results.put(None)
-        except Exception as error:  # noqa: BLE001 - raised again by the collecting thread
-            results.put(error)
-
-    def _feed(self, to_score: queue.Queue, results: queue.Queue, num_threads: int) -> None:
-        """Hashes pending files; passes on what must be scored, reports what is known or a copy."""
-        first_with: dict[str, int] = {}
-        after = 0
-        while not self.stop.is_set() and (page := self.ledger.pending_files(after=after, limit=PAGE)):
-            after = page[-1].entry_id
-            hashes = {}
-            for file in page:
-                with suppress(AudioRefusal):  # the scorer meets the same refusal and reports it
-                    hashes[file.entry_id] = sha256_of(self._path(file))
-                if self.stop.is_set():
-                    return
-            known = self.ledger.known_hashes(hashes.values())
-            for file in page:
-                sha256 = hashes.get(file.entry_id)
-                if sha256 in known:
-                    results.put(_Result(file.entry_id, sha256, None, is_known=True))
-                elif sha256 is not None and first_with.setdefault(sha256, file.entry_id) != file.entry_id:
-                    results.put(_Result(file.entry_id, sha256, None, is_known=False))
-                else:
-                    _put(to_score, file, self.stop)
-        for _ in range(num_threads):
-            _put(to_score, None, self.stop)
-
-    def _score(self, to_score: queue.Queue, results: queue.Queue) -> None:
-        torch.set_num_threads(1)  # of this thread; the parallelism is across recordings
-        taken: list[int] = []
-
-        def paths() -> Iterator[str]:
-            while (file := _get(to_score, self.stop)) is not None:
-                taken.append(file.entry_id)
-                yield self._path(file)
-
-        scored = self.scorer.score_files(paths(), channels=self.audit.settings.channels, stop=self.stop)
-        for position, record in enumerate(scored):
-            results.put(_Result(taken[position], record.sha256, record, is_known=False))
-
-    def _collect(self, results: queue.Queue, *, num_running: int) -> AuditStatus:
+    def _collect(self, results: Results, *, num_running: int) -> AuditStatus:
         """Writes results until all threads have ended or the analyst asks to stop."""
         scored: list[tuple[int, ScoredRecording]] = []
         reused: list[tuple[int, str]] = []
@@ -283,24 +264,11 @@ class _Run:
         self.on_progress(self.ledger.audit())
         return wish
 
-    def _path(self, file: PendingFile) -> str:
-        return os.path.join(self.audit.folder, os.fsdecode(file.path_bytes))
 
-
-def _put(items: queue.Queue, item: object, stop: threading.Event) -> None:
-    """Puts when there is room; gives up when told to stop."""
-    while not stop.is_set():
-        try:
-            return items.put(item, timeout=0.2)
-        except queue.Full:
-            continue
-
-
-def _get(items: queue.Queue, stop: threading.Event) -> PendingFile | None:
-    """The next item; None when told to stop."""
-    while not stop.is_set():
-        try:
-            return items.get(timeout=0.2)
-        except queue.Empty:
-            continue
-    return None
+def _guarded(results: Results, work: Callable[[], None]) -> None:
+    """Runs a thread's work; its end, or what it failed of, reaches the collecting thread."""
+    try:
+        work()
+        results.put(None)
+    except Exception as error:  # noqa: BLE001 - raised again by the collecting thread
+        results.put(error)

@@ -73,6 +73,7 @@ def test_run_again_it_goes_on_and_a_changed_file_is_told(audited: Store, lively_
     path.write_bytes(path.read_bytes() + b"\0")
     done = explain_entries(audited, lively_detector, ids, out, method="grad_cam")
     assert next(out.glob("*.json")).stat().st_mtime_ns == first
+    assert done[0].not_done is None
     assert "has changed since its audit" in done[1].not_done
 
 

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from permissions import ordinary_user
 
-from core import commands
+from core import scan_command
 from core.checkpoints import Detector
 from core.commands import build_parser, main
 from core.detect import Scorer
@@ -361,7 +361,7 @@ def test_progress_is_one_line_in_ten_seconds(capsys, store: Store, folder: Path,
     from dataclasses import replace
 
     audit = store.audit(prepare_audit(store, str(folder), tiny_detector, ScanSettings()))
-    with commands._Progress() as progress:
+    with scan_command.ScanProgress() as progress:
         for second in range(1, 31):
             progress.show(replace(audit, num_files=100, num_done=2 * second, seconds_running=float(second)))
     assert capsys.readouterr().err.splitlines() == [

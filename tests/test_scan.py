@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from ledger_records import WORKER, make_detector
 from permissions import ordinary_user
 
-from core import detect, scan
+from core import detect, local_engine, scan
 from core.checkpoints import Detector
 from core.detect import Scorer
 from core.errors import DetectorError, ProtocolError, ScanError, StoreError
@@ -424,7 +424,7 @@ def test_a_file_that_goes_between_hashing_and_scoring_does_not_take_its_copy_alo
 ) -> None:  # fmt: skip
     first, _ = write_recordings(folder, 2)
     shutil.copy(first, folder / "z copy.wav")
-    sha256_of = scan.sha256_of
+    sha256_of = local_engine.sha256_of
     content = first.read_bytes()
 
     def hash_then_go(path: str) -> str:
@@ -435,7 +435,7 @@ def test_a_file_that_goes_between_hashing_and_scoring_does_not_take_its_copy_alo
                 soundfile.write(first, speech_like(3.0, 50), RATE_HZ)
         return sha256
 
-    monkeypatch.setattr(scan, "sha256_of", hash_then_go)
+    monkeypatch.setattr(local_engine, "sha256_of", hash_then_go)
     audit = audit_of(store, folder, lively_detector)
     assert (audit.status, audit.num_done) == (AuditStatus.FINISHED, 3)
     rows = rows_of(store, audit.id)

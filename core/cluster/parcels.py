@@ -1,0 +1,79 @@
+"""A detector on its way to other machines: its files with the exported network, unpacked and verified by hash where they arrive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.checkpoints import Detector, load_detector
+from core.errors import DetectorError
+from core.runtime import cache_folder, exported_name, exported_network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorParcel:
+    """All files of a detector."""
+
+    hash: str
+    files: tuple[tuple[str, bytes], ...]
+    """Names within the detector's folder, and contents."""
+    network: bytes | None
+    """Our own network as ONNX, so that all machines run the very same; None where the detector's folder holds it."""
+
+
+def pack(detector: Detector) -> DetectorParcel:
+    """Reads a detector's files; exports its network where that was not done before."""
+    names = sorted(path.name for path in detector.folder.iterdir() if path.is_file())
+    files = tuple((name, (detector.folder / name).read_bytes()) for name in names)
+    network = None if detector.is_foreign else exported_network(detector).read_bytes()
+    return DetectorParcel(hash=detector.hash, files=files, network=network)
+
+
+def unpack(parcel: DetectorParcel) -> Detector:
+    """The detector, in this machine's cache folder.
+
+    Raises:
+        DetectorError: what arrived is not what was sent.
+    """
+    folder = cache_folder() / "detectors" / parcel.hash
+    try:
+        detector = load_detector(folder)
+    except DetectorError:
+        _write(folder, parcel.files)
+        detector = load_detector(folder)
+    if detector.hash != parcel.hash:
+        raise DetectorError(f"The detector in {folder} is {detector.hash[:12]}, not {parcel.hash[:12]}; delete that folder.")
+    if parcel.network is not None and not (cache_folder() / exported_name(detector)).is_file():
+        _write_file(cache_folder() / exported_name(detector), parcel.network)
+    return detector
+
+
+def _write(folder: Path, files: tuple[tuple[str, bytes], ...]) -> None:
+    """Makes the folder under another name first, so that several processes may do it at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    try:
+        for name, content in files:
+            (partial / name).write_bytes(content)
+        if folder.exists() and not (folder / "detector.json").is_file():
+            shutil.rmtree(folder)
+        try:
+            os.replace(partial, folder)
+        except OSError:  # another process was quicker
+            if not (folder / "detector.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
