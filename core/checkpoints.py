@@ -25,7 +25,7 @@ from core.audio import SAMPLE_RATE_HZ
 from core.calibration import Calibration, Thresholds
 from core.errors import DetectorError
 from core.features import WINDOW_SAMPLES, FeatureConfig, build_front_end
-from core.foreign import ForeignNetwork
+from core.foreign.network import ForeignNetwork
 from core.models import CLASS_ORDER, MODELS, build_model
 
 SCHEMA_VERSION = 1

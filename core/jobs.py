@@ -11,10 +11,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.runs import is_alive
 from core.whole_files import replace_file
 
 
@@ -81,3 +81,19 @@ def last_job(record: Path) -> Job | None:
         return Job(**json.loads(record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has that number and has not ended."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    with suppress(OSError):  # where there is no /proc, what exists is taken as alive
+        # A zombie has ended and waits for its parent. The state follows the name, which may hold brackets.
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] not in "ZX"
+    return True

@@ -16,7 +16,7 @@ import torch
 
 from core.checkpoints import Detector
 from core.features import IMAGE_SIZE
-from core.foreign import ForeignSession
+from core.foreign.network import ForeignSession
 from core.models import raw_scores
 
 RawScorer = Callable[[torch.Tensor], torch.Tensor]

@@ -6,8 +6,8 @@ import streamlit as st
 
 from core.checkpoints import detector_named
 from core.figures import folder_share_figure, score_histogram_figure
-from core.store import Store
-from core.triage import folder_shares, score_histogram
+from core.store.store import Store
+from core.store.triage import folder_shares, score_histogram
 from pages.components import resources
 from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
 from pages.components.detection_view import show_missing_calibration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.runs import find_runs, runs_folder
+from core.runs.folders import find_runs, runs_folder
 from pages.components.frame import open_page, telling_failures
 from pages.components.network_view import show_network
 from pages.components.publish_form import show_publish

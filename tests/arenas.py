@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from core.store import Store
-from core.systems import add_system
-from core.trial_sets import TrialSet, make_trial_set
+from core.evaluation.systems import add_system
+from core.evaluation.trial_sets import TrialSet, make_trial_set
+from core.store.store import Store
 
 ATTACKS = ("A07", "A08", "A17")
 NUM_EACH = 40

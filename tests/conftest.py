@@ -143,7 +143,7 @@ def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def store(store_url: str):
     """An open fresh store."""
-    from core.store import Store
+    from core.store.store import Store
 
     return Store(store_url)
 
@@ -183,7 +183,7 @@ def any_store_url(database: str, store_url: str, request: pytest.FixtureRequest,
 @pytest.fixture
 def any_store(any_store_url: str):
     """An open fresh store in either database."""
-    from core.store import Store
+    from core.store.store import Store
 
     opened = Store(any_store_url)
     yield opened

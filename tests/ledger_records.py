@@ -12,10 +12,10 @@ import pytest
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import Detector, DetectorManifest
 from core.features import FeatureConfig
-from core.ledger import Ledger
 from core.protocols import Trial
 from core.records import AudioInfo, Detection, FoundFile, ScanSettings, ScoredRecording, SegmentScore, SignalQuality, Verdict
-from core.store import Store
+from core.store.ledger import Ledger
+from core.store.store import Store
 
 sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """For tests of what SQLite alone does, among those that run on both databases."""

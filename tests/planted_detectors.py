@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from core import detector_views, models
+from core import models
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import Detector, DetectorManifest, save_detector
+from core.explanation import detector_views
 from core.features import FeatureConfig
 
 RATE_HZ = 16_000

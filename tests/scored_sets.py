@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from published_scores import FIXTURES, PUBLISHED_SIGNS, published_scores
 
-from core.score_files import read_score_file
-from core.system_records import System
-from core.trial_sets import TrialSet, make_trial_set, read_trial_set
+from core.evaluation.score_files import read_score_file
+from core.evaluation.system_records import System
+from core.evaluation.trial_sets import TrialSet, make_trial_set, read_trial_set
 
 
 def trials(labels: str, **columns: list) -> TrialSet:

@@ -7,8 +7,9 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from core import detect, detector_views, models
+from core import detect, models
 from core.checkpoints import Detector
+from core.explanation import detector_views
 from core.records import Verdict
 from core.shortcuts.records import InterventionEffect, Probe, ShortcutReport
 from core.stress.conditions import CLEAN, CONDITIONS

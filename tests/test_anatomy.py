@@ -1,4 +1,4 @@
-"""core.anatomy, core.activations, core.networks and their pictures: counts solved by hand, and torch's own counter."""
+"""anatomy, activations, opening and their pictures: counts solved by hand, and torch's own counter."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from run_folders import write_run
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.activations import MAX_MAPS, feature_maps, watch_activations
-from core.anatomy import MAX_BOXES, FeatureBox, describe_network
-from core.browse import SAMPLES_FOLDER
 from core.errors import AudioRefusal
 from core.features import FeatureConfig, build_front_end
 from core.models import MODELS, build_model
-from core.network_figures import feature_map_figure, network_figure
-from core.networks import open_network, recording_image, version_of
-from core.runs import RunError, read_run
+from core.networks.activations import MAX_MAPS, feature_maps, watch_activations
+from core.networks.anatomy import MAX_BOXES, FeatureBox, describe_network
+from core.networks.figures import feature_map_figure, network_figure
+from core.networks.opening import open_network, recording_image, version_of
+from core.runs.folders import RunError, read_run
+from core.scanning.browse import SAMPLES_FOLDER
 
 IMAGE = (1, 1, 224, 224)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.attacks.kinds import ATTACK_KINDS
-from core.commands import main
+from core.commands.program import main
 from core.protocols import read_protocol
 
 

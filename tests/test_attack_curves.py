@@ -1,4 +1,4 @@
-"""core.attack_curves: EER and AUC by bisection are those of curves written out, for every resample, also of ASVspoof 2019."""
+"""attack_curves: EER and AUC by bisection are those of curves written out, for every resample, also of ASVspoof 2019."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from published_scores import published_scores
 
-from core.attack_curves import POOLED, attack_curves
-from core.draws import resampled_weights
+from core.evaluation.attack_curves import POOLED, attack_curves
+from core.evaluation.draws import resampled_weights
+from core.evaluation.weighted_figures import weighted_area_under_curve, weighted_eer
 from core.metrics import asvspoof_equal_error_rate
-from core.weighted_figures import weighted_area_under_curve, weighted_eer
 
 
 def test_figures_by_hand() -> None:

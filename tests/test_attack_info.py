@@ -1,11 +1,11 @@
-"""core.attack_info: the table of ASVspoof 2019's attacks, and published figures as they were printed."""
+"""core.evaluation.attack_info: the table of ASVspoof 2019's attacks, and published figures as they were printed."""
 
 from __future__ import annotations
 
 import pytest
 from scored_sets import published_set, trials
 
-from core.attack_info import ATTACKS, EVAL_PART, TRAIN_PART, is_asvspoof2019_la, reference_columns
+from core.evaluation.attack_info import ATTACKS, EVAL_PART, TRAIN_PART, is_asvspoof2019_la, reference_columns
 
 PRINTED = {
     "human": (0.9110, 0.9547),

@@ -9,7 +9,7 @@ from core.attacks.kinds import LOUDSPEAKERS
 from core.attacks.replay import ReplaySettings, distorted, played_by, recorded, replayed
 from core.attacks.rooms import reverberation_time_s
 from core.errors import CoreError
-from core.physical_access import parse_attack, parse_environment
+from core.evaluation.physical_access import parse_attack, parse_environment
 
 pytest.importorskip("pyroomacoustics")
 RATE_HZ = 16_000

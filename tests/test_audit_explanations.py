@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 import soundfile
 
-from core import attributions, audit_explaining, explanation_tests
-from core.audit_explaining import explaining, explanations_zip, is_explained, start_explaining
-from core.audit_explanations import explain_entries
-from core.commands import main
+from core.commands.program import main
 from core.errors import CoreError
-from core.explanation_files import load_explanation
+from core.explanation import attributions, audit_explaining
+from core.explanation import map_tests as explanation_tests
+from core.explanation.audit_explaining import explaining, explanations_zip, is_explained, start_explaining
+from core.explanation.audit_explanations import explain_entries
+from core.explanation.files import load_explanation
 from core.records import ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit
-from core.store import Store
-from core.triage import entry_detail, matching_entries
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.store import Store
+from core.store.triage import entry_detail, matching_entries
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""core.browse: nothing outside the allowed folders is shown, whatever is typed."""
+"""core.scanning.browse: nothing outside the allowed folders is shown, whatever is typed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from permissions import ordinary_user
 
-from core.browse import SAMPLES_FOLDER, allowed_roots, check_folder, complete_path, list_folders
 from core.errors import ScanError
+from core.scanning.browse import SAMPLES_FOLDER, allowed_roots, check_folder, complete_path, list_folders
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""core.commands: what the command line prints, writes and returns; a few commands as real processes."""
+"""core.commands.program: what the command line prints, writes and returns; a few commands as real processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ import pytest
 import soundfile
 from permissions import ordinary_user
 
-from core import scan_command
 from core.checkpoints import Detector
-from core.commands import build_parser, main
+from core.commands import scan as scan_command
+from core.commands.program import build_parser, main
 from core.detect import Scorer
-from core.exports import EXPORT_COLUMNS
 from core.features import FEATURE_KINDS
 from core.records import AuditStatus, ScanSettings
-from core.scan import prepare_audit
-from core.store import Store
+from core.scanning.scan import prepare_audit
+from core.store.exports import EXPORT_COLUMNS
+from core.store.store import Store
 
 PROJECT = Path(__file__).parents[1]
 COMMANDS = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
@@ -332,7 +332,7 @@ def test_benchmark_writes_what_it_prints(folder: Path, tmp_path: Path, tiny_dete
         seen.update(path=path, name=detector.name, is_there=scratch.is_dir())
         return "# Benchmark"
 
-    monkeypatch.setattr("core.benchmark.run_benchmark", run_benchmark)
+    monkeypatch.setattr("core.scanning.benchmark.run_benchmark", run_benchmark)
     assert exit_status("benchmark", folder, "--out", tmp_path / "b.md") == 0
     assert (capsys.readouterr().out, (tmp_path / "b.md").read_text()) == ("# Benchmark\n", "# Benchmark")
     assert seen == {"path": str(folder), "name": "tiny", "is_there": True}

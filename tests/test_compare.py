@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.checkpoints import SHIPPED_DETECTORS, Detector
 from core.errors import CoreError
-from core.tandem import AsvErrorRates
+from core.evaluation.tandem import AsvErrorRates
 from training import measure
 from training.__main__ import main
 from training.compare import compare

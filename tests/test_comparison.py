@@ -1,4 +1,4 @@
-"""core.comparison: differences, significance, disagreements and scatter, by hand and on published systems."""
+"""core.evaluation.comparison: differences, significance, disagreements and scatter, by hand and on published systems."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 from scored_sets import published_figures, published_system, system, trials
 
-from core.comparison import compare_systems, holm, mcnemar, score_scatter
 from core.errors import CoreError
+from core.evaluation.comparison import compare_systems, holm, mcnemar, score_scatter
 from core.metrics import equal_error_rate
 
 NAN = float("nan")

@@ -1,4 +1,4 @@
-"""core.confusion: counts by hand, the baseline, verdicts per attack, histograms."""
+"""core.evaluation.confusion: counts by hand, the baseline, verdicts per attack, histograms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from scored_sets import published_set, system, trials
 
 from core.calibration import Thresholds
-from core.confusion import always_spoof, confusion_matrix, score_histogram, verdict_table
 from core.errors import CoreError
+from core.evaluation.confusion import always_spoof, confusion_matrix, score_histogram, verdict_table
 
 NAN = float("nan")
 

@@ -1,4 +1,4 @@
-"""core.curves: by hand, against scikit-learn, and what the points left out of a picture may not change."""
+"""core.evaluation.curves: by hand, against scikit-learn, and what the points left out of a picture may not change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from core.curves import det_curve, reliability, roc_curve, wilson_interval
 from core.errors import CoreError
+from core.evaluation.curves import det_curve, reliability, roc_curve, wilson_interval
 from core.metrics import DetectionCosts, area_under_curve, crossing_of, detection_cost, error_rates
 
 

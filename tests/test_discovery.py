@@ -1,4 +1,4 @@
-"""core.discovery: every file once, in a stable order, whatever links and names there are."""
+"""core.scanning.discovery: every file once, in a stable order, whatever links and names there are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from permissions import ordinary_user
 
-from core.discovery import find_files
 from core.errors import ScanError
 from core.records import ScanSettings
+from core.scanning.discovery import find_files
 
 
 def make(folder: Path, *names: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""core.drawn_eers and core.grouped_curves: the shortcuts give what whole resamples give."""
+"""core.evaluation.drawn_eers and core.evaluation.grouped_curves: the shortcuts give what whole resamples give."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from published_scores import published_scores
 
-from core.attack_curves import attack_curves
-from core.drawn_eers import drawn_eers
-from core.grouped_curves import grouped_curves
+from core.evaluation.attack_curves import attack_curves
+from core.evaluation.drawn_eers import drawn_eers
+from core.evaluation.grouped_curves import grouped_curves
+from core.evaluation.resampling import bootstrap_eers
 from core.metrics import equal_error_rate
-from core.resampling import bootstrap_eers
 
 
 def overlapping(num_trials: int, decimals: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,11 +13,11 @@ from prepared_data import noise, write_prepared
 
 from core.checkpoints import detector_named
 from core.errors import CoreError
+from core.evaluation.resampling import bootstrap_mean
+from core.evaluation.tandem import AsvErrorRates
 from core.features import build_front_end
 from core.models import build_model, raw_scores
-from core.resampling import bootstrap_mean
 from core.segments import split_windows
-from core.tandem import AsvErrorRates
 from training.__main__ import main
 from training.data import load_split, to_float
 from training.evaluate import attack_figures, evaluate, figures_of, is_spoof, score_split, within_source_eers

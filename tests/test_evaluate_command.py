@@ -1,4 +1,4 @@
-"""core.evaluate_command: `evaluate` and `import-scores` as typed, on small files and on the organisers' figures."""
+"""core.commands.evaluate: `evaluate` and `import-scores` as typed, on small files and on the organisers' figures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from published_scores import ASV_SCORES, FIXTURES, PUBLISHED_SIGNS, published_scores
 
-from core.commands import main
-from core.store import Store
-from core.systems import list_trial_sets, load_systems
+from core.commands.program import main
+from core.evaluation.systems import list_trial_sets, load_systems
+from core.store.store import Store
 
 LINES = [f"b{i} - bonafide {i}" for i in range(4)] + [f"s{i} A07 spoof {i - 2.5}" for i in range(4)]
 PROTOCOL = [f"x {line.split()[0]} - {line.split()[1]} {line.split()[2]}" for line in LINES]

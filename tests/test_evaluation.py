@@ -1,4 +1,4 @@
-"""core.evaluation: tables solved by hand, the organisers' figures, errors, and the summary."""
+"""core.evaluation.evaluate: tables solved by hand, the organisers' figures, errors, and the summary."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scored_sets import published_figures, published_set, published_system, syst
 
 from core.calibration import Thresholds
 from core.errors import CoreError
-from core.evaluation import errors_of, evaluation_summary, group_table, threshold_range
-from core.evaluation_records import METRIC_TITLES, Cell, GroupTable
+from core.evaluation.evaluate import errors_of, evaluation_summary, group_table, threshold_range
+from core.evaluation.records import METRIC_TITLES, Cell, GroupTable
+from core.evaluation.tandem import read_asv_scores
 from core.metrics import area_under_curve
-from core.tandem import read_asv_scores
 
 NAN = float("nan")
 

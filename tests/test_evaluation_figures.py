@@ -14,12 +14,12 @@ import pytest
 from scipy.stats import norm
 
 from core.calibration import Thresholds
-from core.comparison_figures import difference_figure, scatter_figure
-from core.comparison_records import ComparisonRow, ErrorCounts, ScoreScatter, SystemComparison
-from core.confusion import ConfusionMatrix, ScoreHistogram, VerdictRow, VerdictTable
-from core.curve_figures import CLASS_COLOURS, det_figure, reliability_figure, score_spread_figure
-from core.curves import DetCurve, reliability
-from core.evaluation_figures import (
+from core.evaluation.comparison_figures import difference_figure, scatter_figure
+from core.evaluation.comparison_records import ComparisonRow, ErrorCounts, ScoreScatter, SystemComparison
+from core.evaluation.confusion import ConfusionMatrix, ScoreHistogram, VerdictRow, VerdictTable
+from core.evaluation.curve_figures import CLASS_COLOURS, det_figure, reliability_figure, score_spread_figure
+from core.evaluation.curves import DetCurve, reliability
+from core.evaluation.figures import (
     badness,
     cell_colours,
     cell_words,
@@ -30,12 +30,12 @@ from core.evaluation_figures import (
     verdict_figure,
     with_published,
 )
-from core.evaluation_frames import confusion_frame, det_frame, histogram_frame, reliability_frame, scatter_frame, verdict_frame
-from core.evaluation_records import Cell, GroupRow, GroupTable, ReferenceColumn
-from core.exports import csv_of_frame
+from core.evaluation.frames import confusion_frame, det_frame, histogram_frame, reliability_frame, scatter_frame, verdict_frame
+from core.evaluation.operating_points import DetLine, DetMark
+from core.evaluation.records import Cell, GroupRow, GroupTable, ReferenceColumn
+from core.evaluation.resampling import PairedDifference
 from core.figure_style import SCALE, colours_of
-from core.operating_points import DetLine, DetMark
-from core.resampling import PairedDifference
+from core.store.exports import csv_of_frame
 
 EVIL = "<b>x</b> %{y}"
 

@@ -1,4 +1,4 @@
-"""core.evidence_audio: the parts add up to the recording, sound as loud as it, and score as they must."""
+"""core.explanation.evidence_audio: the parts add up to the recording, sound as loud as it, and score as they must."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 from planted_detectors import TONE_HZ, PlantedDetectors, planted, recording_with_tone
 
-from core import masked_stft
-from core.evidence_audio import counterfactual_score, evidence_audio, only_evidence, without_evidence
-from core.explain import explain, score_samples
-from core.explanation_records import ExplanationError, TimeFrequencyBox
+from core.explanation import masked_stft
+from core.explanation.evidence_audio import counterfactual_score, evidence_audio, only_evidence, without_evidence
+from core.explanation.explain import explain, score_samples
+from core.explanation.records import ExplanationError, TimeFrequencyBox
 
 __all__ = ["planted"]
 

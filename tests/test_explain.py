@@ -1,4 +1,4 @@
-"""core.explain: every method finds what was planted, over the whole recording; state comes back; threads do not disturb."""
+"""explain: every method finds what was planted, over the whole recording; state comes back; threads do not disturb."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from foreign_networks import write_level_network
 from planted_detectors import TONE_HZ, PlantedDetectors, planted, recording_with_tone
 
-from core.attributions import PATCHES_PER_SIDE, randomised, window_maps
 from core.checkpoints import Detector, DetectorManifest, save_detector
 from core.detect import Scorer
-from core.detector_views import view_of
 from core.errors import AudioRefusal
-from core.explain import MAX_EXPLAINED_S, available_methods, explain, explainable_layers, score_samples
-from core.explanation_records import METHODS, Explanation, ExplanationError
+from core.explanation.attributions import PATCHES_PER_SIDE, randomised, window_maps
+from core.explanation.detector_views import view_of
+from core.explanation.explain import MAX_EXPLAINED_S, available_methods, explain, explainable_layers, score_samples
+from core.explanation.recording_windows import cut, stitch, windows_of
+from core.explanation.records import METHODS, Explanation, ExplanationError
 from core.features import ImageAxes
-from core.foreign import ForeignNetwork
+from core.foreign.network import ForeignNetwork
 from core.models import build_model
-from core.recording_windows import cut, stitch, windows_of
 
 __all__ = ["planted"]
 

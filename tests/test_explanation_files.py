@@ -1,4 +1,4 @@
-"""core.explanation_files and `python -m core explain`: what is written reads back; nothing is overwritten or left behind."""
+"""core.explanation.files and `python -m core explain`: what is written reads back; nothing is overwritten or left behind."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import soundfile
 from PIL import Image
 from planted_detectors import PlantedDetectors, planted, recording_with_tone
 
-from core import explanation_files
-from core.commands import main
-from core.explain import explain
-from core.explanation_files import draw_explanation, load_explanation, save_explanation
-from core.explanation_records import Explanation, ExplanationError
-from core.explanation_tests import check_explanation
+from core.commands.program import main
+from core.explanation import files as explanation_files
+from core.explanation.explain import explain
+from core.explanation.files import draw_explanation, load_explanation, save_explanation
+from core.explanation.map_tests import check_explanation
+from core.explanation.records import Explanation, ExplanationError
 
 __all__ = ["planted"]
 

@@ -1,4 +1,4 @@
-"""core.explanation_tests: curves against numbers got by sorting, and badges that fail when they must."""
+"""core.explanation.map_tests: curves against numbers got by sorting, and badges that fail when they must."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from planted_detectors import PlantedDetectors, planted, recording_with_tone
 from scipy.stats import spearmanr
 from test_explain import foreign_detector
 
-from core.attributions import randomised, window_maps
 from core.checkpoints import Detector
-from core.detector_views import view_of
-from core.explain import explain
-from core.explanation_records import MAX_RANDOMISED_CORRELATION, METHODS, Explanation, ExplanationError
-from core.explanation_tests import NUM_RANDOM, SHARES, agreement, check_explanation
+from core.explanation.attributions import randomised, window_maps
+from core.explanation.detector_views import view_of
+from core.explanation.explain import explain
+from core.explanation.map_tests import NUM_RANDOM, SHARES, agreement, check_explanation
+from core.explanation.records import MAX_RANDOMISED_CORRELATION, METHODS, Explanation, ExplanationError
 from core.models import build_model
 
 __all__ = ["planted"]

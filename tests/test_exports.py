@@ -1,4 +1,4 @@
-"""core.exports: every format gives back what the store holds, or nothing at all."""
+"""core.store.exports: every format gives back what the store holds, or nothing at all."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from ledger_records import make_audit, make_detector, scored, sha256, unreadable
 from permissions import ordinary_user
 
-from core import exports
 from core.errors import CoreError, StoreError
-from core.exports import EXPORT_COLUMNS, EXPORT_FORMATS, check_destination, export_audit, export_bytes
 from core.protocols import Trial
 from core.records import TriageFilter
-from core.store import Store
-from core.triage import add_reviews
+from core.store import exports
+from core.store.exports import EXPORT_COLUMNS, EXPORT_FORMATS, check_destination, export_audit, export_bytes
+from core.store.store import Store
+from core.store.triage import add_reviews
 
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 NUMBERS = {"spoof_score", "probability", "duration_s", "sample_rate_hz", "num_segments", "num_channels"}

@@ -14,15 +14,20 @@ import pytest
 import soundfile
 from planted_detectors import RATE_HZ, TONE_HZ, planted, recording_with_tone  # noqa: F401 - a fixture
 
-from core import explanation_tests, fingerprint_files, fingerprints
 from core.checkpoints import SHIPPED_DETECTORS, load_detector
-from core.commands import main
-from core.explanation_records import Explanation
-from core.fingerprint_comparison import compare_fingerprints
-from core.fingerprint_files import SHIPPED_FINGERPRINTS, Journal, list_fingerprints, load_fingerprints, save_fingerprints
-from core.fingerprint_groups import fingerprints_of, groupings_of, passing_share
-from core.fingerprint_profiles import band_edges, profile_of
-from core.fingerprint_records import (
+from core.commands.program import main
+from core.evaluation.labelled_folders import recordings_of
+from core.evaluation.trial_sets import TrialSet, make_trial_set
+from core.explanation import map_tests as explanation_tests
+from core.explanation.records import Explanation
+from core.fingerprints import files as fingerprint_files
+from core.fingerprints import make as fingerprints
+from core.fingerprints.comparison import compare_fingerprints
+from core.fingerprints.files import SHIPPED_FINGERPRINTS, Journal, list_fingerprints, load_fingerprints, save_fingerprints
+from core.fingerprints.groups import fingerprints_of, groupings_of, passing_share
+from core.fingerprints.make import FingerprintOptions, measure_fingerprints
+from core.fingerprints.profiles import band_edges, profile_of
+from core.fingerprints.records import (
     NUM_RELATIVE,
     ONSET_EDGES_S,
     PROFILE_ARRAYS,
@@ -31,10 +36,7 @@ from core.fingerprint_records import (
     FingerprintSet,
     FingerprintSummary,
 )
-from core.fingerprint_words import common_words, difference_words, reliability_words, size_words, words_of_tests
-from core.fingerprints import FingerprintOptions, measure_fingerprints
-from core.labelled_folders import recordings_of
-from core.trial_sets import TrialSet, make_trial_set
+from core.fingerprints.words import common_words, difference_words, reliability_words, size_words, words_of_tests
 
 NUM_BANDS = 8
 
@@ -234,7 +236,7 @@ def test_few_speakers_are_told() -> None:
 
 def test_groups_that_are_alike_differ_in_one_pair_of_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
     # Skewed, and one group much smaller: where a bootstrap calls every second pair different.
-    monkeypatch.setattr("core.fingerprint_comparison.NUM_SHUFFLES", 199)
+    monkeypatch.setattr("core.fingerprints.comparison.NUM_SHUFFLES", 199)
     rng = np.random.default_rng(0)
     num_found = 0
     for _ in range(100):
@@ -371,7 +373,9 @@ def test_the_command_measures_and_reports(planted, folder, tmp_path, capsys, mon
 
 
 def test_reading_imports_no_torch() -> None:
-    code = "import sys, core.fingerprint_words, core.fingerprint_figures, core.fingerprint_files; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, core.fingerprints.words, core.fingerprints.figures, core.fingerprints.files; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

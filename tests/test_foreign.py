@@ -1,4 +1,4 @@
-"""core.foreign, core.detector_import: ONNX networks made elsewhere score as by hand wherever detectors do, or are refused."""
+"""network, detector_import: ONNX networks made elsewhere score as by hand wherever detectors do, or are refused."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import soundfile
 import torch
 from onnx import TensorProto, helper
 
-from core import foreign
 from core.audio import load
 from core.calibration import Calibration, Thresholds, fit_calibration
 from core.checkpoints import detector_named, load_detector
-from core.commands import main
+from core.commands.program import main
 from core.detect import Scorer
-from core.detector_import import Declaration, import_detector
 from core.errors import DetectorError
-from core.exports import export_audit
 from core.features import IMAGE_SIZE, FeatureConfig, build_front_end
-from core.foreign import ForeignSession
-from core.networks import open_network
+from core.foreign import network as foreign
+from core.foreign.detector_import import Declaration, import_detector
+from core.foreign.network import ForeignSession
+from core.networks.opening import open_network
 from core.records import AuditStatus, ScanSettings, Verdict
 from core.reports import recording_json
 from core.runtime import cache_folder, open_session
-from core.scan import prepare_audit, run_audit
+from core.scanning.scan import prepare_audit, run_audit
 from core.segments import WindowStream, split_windows
-from core.triage import score_histogram
+from core.store.exports import export_audit
+from core.store.triage import score_histogram
 from tests.foreign_networks import logits_by_hand, with_external_weights, write_level_network
 
 

@@ -1,4 +1,4 @@
-"""core.groupings and core.trial_attributes: which trials a row holds, and what a set can be grouped by."""
+"""core.evaluation.groupings and core.evaluation.trial_attributes: which trials a row holds, and what a set can be grouped by."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 from scored_sets import published_set, trials
 
 from core.errors import CoreError
-from core.groupings import Group, groups_of
-from core.trial_attributes import GROUPING_TITLES, available_groupings
-from core.trial_sets import TrialSet
+from core.evaluation.groupings import Group, groups_of
+from core.evaluation.trial_attributes import GROUPING_TITLES, available_groupings
+from core.evaluation.trial_sets import TrialSet
 
 
 def rows_of(trial_set: TrialSet, grouping: str) -> dict[str, tuple[list[int], list[int], bool]]:

@@ -14,7 +14,7 @@ import soundfile
 from stress_records import stress_table
 from test_journeys import Server, _picture, environment, page, server  # noqa: F401 - fixtures
 
-from core.browse import SAMPLES_FOLDER
+from core.scanning.browse import SAMPLES_FOLDER
 from core.stress.table_files import find_tables, own_stress_folder, save_table
 
 pytestmark = pytest.mark.browser

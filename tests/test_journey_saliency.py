@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from test_journeys import Server, _picture, environment, page, server  # noqa: F401 - fixtures
 
-from core.browse import SAMPLES_FOLDER
 from core.checkpoints import detector_named
 from core.records import ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit
-from core.triage import matching_entries
+from core.scanning.browse import SAMPLES_FOLDER
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.triage import matching_entries
 
 pytestmark = pytest.mark.browser
 _FIGURE = "[class*='st-key-saliency-figure'] .js-plotly-plot"

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from core.browse import SAMPLES_FOLDER
 from core.checkpoints import detector_named
 from core.detect import Scorer
 from core.records import AuditStatus
-from core.store import Store
+from core.scanning.browse import SAMPLES_FOLDER
+from core.store.store import Store
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]

@@ -24,9 +24,9 @@ from torch.nn.functional import cross_entropy
 
 from core.errors import CoreError
 from core.models import MODELS
-from core.run_metrics import read_metrics
-from core.runs import RunError, RunStatus
-from core.runs import read_run as read_run_state
+from core.runs.folders import RunError, RunStatus
+from core.runs.folders import read_run as read_run_state
+from core.runs.metrics import read_metrics
 from tests.tiny_training import LOG_EVERY_STEPS, STEPS_PER_EPOCH, equal_trees, metrics_of, tiny_network, tiny_recipe, write_tiny
 from training import loop
 from training.__main__ import main

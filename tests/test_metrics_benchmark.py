@@ -1,13 +1,13 @@
-"""core.metrics_benchmark: the report holds what was measured, and the plain way gives the bootstrap's figures."""
+"""core.evaluation.metrics_benchmark: the report holds what was measured, and the plain way gives the bootstrap's figures."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from core import metrics_benchmark
-from core.attack_curves import attack_curves
-from core.draws import resampled_weights
+from core.evaluation import metrics_benchmark
+from core.evaluation.attack_curves import attack_curves
+from core.evaluation.draws import resampled_weights
 
 
 def test_report_on_few_trials() -> None:

@@ -10,10 +10,17 @@ import pytest
 
 from core.calibration import Thresholds
 from core.errors import CoreError
+from core.evaluation.operating_points import (
+    OperatingPoint,
+    det_line,
+    has_own_thresholds,
+    scored_trials,
+    thresholds_at,
+    verdict_thresholds,
+)
+from core.evaluation.system_records import System
+from core.evaluation.trial_sets import make_trial_set
 from core.metrics import detection_rates, equal_error_rate
-from core.operating_points import OperatingPoint, det_line, has_own_thresholds, scored_trials, thresholds_at, verdict_thresholds
-from core.system_records import System
-from core.trial_sets import make_trial_set
 
 
 def _system(name: str, scores: list[float], labels: str, thresholds: Thresholds | None = None) -> System:

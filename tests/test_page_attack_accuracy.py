@@ -11,14 +11,14 @@ import pytest
 from arenas import NUM_EACH, fill, protocol_lines, score_lines, scores_of, small_set
 from streamlit.testing.v1 import AppTest
 
-from core import shipped_results
-from core.evaluation import errors_of, group_table
-from core.evaluation_reads import entry_of
-from core.operating_points import OperatingPoint, thresholds_at
+from core.evaluation import shipped_results
+from core.evaluation.evaluate import errors_of, group_table
+from core.evaluation.operating_points import OperatingPoint, thresholds_at
+from core.evaluation.reads import entry_of
+from core.evaluation.systems import attach_protocol, list_trial_sets, load_systems
+from core.evaluation.trial_sets import make_trial_set
 from core.records import ScanSettings
-from core.scan import prepare_audit, run_audit
-from core.systems import attach_protocol, list_trial_sets, load_systems
-from core.trial_sets import make_trial_set
+from core.scanning.scan import prepare_audit, run_audit
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 

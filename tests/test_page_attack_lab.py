@@ -12,15 +12,15 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 from stress_records import run_in_pytorch
 
-from core.attack_lab import SOURCE, judge
 from core.attacks import kind_records
 from core.attacks.kinds import ATTACK_KINDS
+from core.attacks.lab import SOURCE, judge
 from core.attacks.make import make_spoof, spoof_seed
 from core.audio import load, sha256_of
-from core.browse import SAMPLES_FOLDER
 from core.records import ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit
-from core.triage import matching_entries
+from core.scanning.browse import SAMPLES_FOLDER
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.triage import matching_entries
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 SAMPLE = SAMPLES_FOLDER / "flite" / "flite_slt_invoice.flac"

@@ -10,11 +10,11 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 from core.detect import Scorer
-from core.discovery import find_files
-from core.ledger import Ledger
 from core.records import ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit
-from core.triage import matching_entries, triage_page
+from core.scanning.discovery import find_files
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.ledger import Ledger
+from core.store.triage import matching_entries, triage_page
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 

@@ -9,9 +9,9 @@ import pytest
 from arenas import fill, scores_of
 from streamlit.testing.v1 import AppTest
 
-from core import shipped_results
-from core.comparison import compare_systems
-from core.systems import add_system, load_systems, remove_system
+from core.evaluation import shipped_results
+from core.evaluation.comparison import compare_systems
+from core.evaluation.systems import add_system, load_systems, remove_system
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 

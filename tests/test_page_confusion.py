@@ -9,14 +9,14 @@ import pytest
 from arenas import NUM_EACH, fill
 from streamlit.testing.v1 import AppTest
 
-from core import shipped_results
 from core.calibration import choose_thresholds
-from core.confusion import confusion_matrix, verdict_table
-from core.operating_points import OperatingPoint, scored_trials, thresholds_at
+from core.evaluation import shipped_results
+from core.evaluation.confusion import confusion_matrix, verdict_table
+from core.evaluation.operating_points import OperatingPoint, scored_trials, thresholds_at
+from core.evaluation.systems import attach_protocol, load_systems
+from core.evaluation.trial_sets import parse_trial_set
 from core.records import ScanSettings
-from core.scan import prepare_audit, run_audit
-from core.systems import attach_protocol, load_systems
-from core.trial_sets import parse_trial_set
+from core.scanning.scan import prepare_audit, run_audit
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 

@@ -11,10 +11,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_fingerprints import NUM_BANDS, made_set
 
-from core import fingerprint_files
 from core.checkpoints import detector_named
-from core.fingerprint_files import own_fingerprint_folder, save_fingerprints
-from core.fingerprint_records import FingerprintSet
+from core.fingerprints import files as fingerprint_files
+from core.fingerprints.files import own_fingerprint_folder, save_fingerprints
+from core.fingerprints.records import FingerprintSet
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 

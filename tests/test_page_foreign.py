@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.detector_import import Declaration, import_detector
+from core.foreign.detector_import import Declaration, import_detector
 from core.records import ScanSettings
-from core.scan import prepare_audit, run_audit
+from core.scanning.scan import prepare_audit, run_audit
 from tests.foreign_networks import write_level_network
 from tests.test_page_home import HOME, _choose_sample, _words
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.records import ScanSettings
-from core.scan import prepare_audit, run_audit
+from core.scanning.scan import prepare_audit, run_audit
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 

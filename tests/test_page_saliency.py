@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import attributions, explanation_tests
-from core.browse import SAMPLES_FOLDER
 from core.checkpoints import detector_named
-from core.evidence_audio import counterfactual_score, evidence_audio
-from core.excerpts import read_excerpt
-from core.explain import explain, explainable_layers
-from core.explanation_records import TimeFrequencyBox
+from core.explanation import attributions
+from core.explanation import map_tests as explanation_tests
+from core.explanation.evidence_audio import counterfactual_score, evidence_audio
+from core.explanation.excerpts import read_excerpt
+from core.explanation.explain import explain, explainable_layers
+from core.explanation.records import TimeFrequencyBox
 from core.records import ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit
-from core.triage import matching_entries
+from core.scanning.browse import SAMPLES_FOLDER
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.triage import matching_entries
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 SAMPLE = SAMPLES_FOLDER / "flite" / "flite_slt_invoice.flac"

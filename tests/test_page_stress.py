@@ -10,17 +10,17 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 from stress_records import effects, run_in_pytorch, shortcut_report, stress_table
 
-from core.browse import SAMPLES_FOLDER
 from core.records import ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit
+from core.scanning.browse import SAMPLES_FOLDER
+from core.scanning.scan import prepare_audit, run_audit
 from core.shortcuts import report_files
 from core.shortcuts.records import ShortcutAudit
 from core.shortcuts.report_files import own_shortcut_folder, save_audit
+from core.store.triage import matching_entries
 from core.stress import recording, table_files
 from core.stress.conditions import CONDITIONS, apply_condition, conditions_named
 from core.stress.recording import stress_recording
 from core.stress.table_files import own_stress_folder, save_table
-from core.triage import matching_entries
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 SAMPLE = SAMPLES_FOLDER / "flite" / "flite_slt_invoice.flac"
@@ -124,7 +124,7 @@ def test_a_card_of_a_sample(page: AppTest, lively_detector) -> None:
     page.selectbox(key="sample").select(SAMPLE).run()
     assert not page.exception
     assert not page.error
-    from core.excerpts import read_excerpt
+    from core.explanation.excerpts import read_excerpt
 
     samples = read_excerpt(SAMPLE).samples
     card = stress_recording(lively_detector, samples, FEW)

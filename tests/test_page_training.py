@@ -11,10 +11,10 @@ import pytest
 from run_folders import dead_pid, points, write_run
 from streamlit.testing.v1 import AppTest
 
-from core import publishing
 from core.checkpoints import load_detector
-from core.publishing import PublishStatus, last_publication
-from core.runs import read_run
+from core.runs import publishing
+from core.runs.folders import read_run
+from core.runs.publishing import PublishStatus, last_publication
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 SAMPLE = "flite_slt_invoice"

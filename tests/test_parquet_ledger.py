@@ -1,4 +1,4 @@
-"""core.parquet_ledger: an audit without a store holds what one with a store does, goes on where it stopped, is nobody else's."""
+"""parquet_ledger: an audit without a store holds what one with a store does, goes on where it stopped, is nobody else's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 import soundfile
 from ledger_records import make_detector, scored, sha256
 
-from core import parquet_ledger
 from core.checkpoints import Detector
-from core.commands import main
+from core.commands.program import main
 from core.detect import Scorer
 from core.errors import StoreError
-from core.ledger import Ledger
-from core.local_engine import LocalEngine
-from core.parquet_ledger import ParquetLedger
 from core.protocols import Trial
 from core.records import Audit, AuditStatus, FoundFile, ScanSettings, Verdict
-from core.scan import prepare_audit, run_audit, work_on
-from core.store import Store
+from core.scanning import parquet_ledger
+from core.scanning.local_engine import LocalEngine
+from core.scanning.parquet_ledger import ParquetLedger
+from core.scanning.scan import prepare_audit, run_audit, work_on
+from core.store.ledger import Ledger
+from core.store.store import Store
 
 WORKER = f"{os.uname().nodename}:{os.getpid()}:aaaa"
 OTHER = f"{os.uname().nodename}:{os.getpid()}:bbbb"
@@ -199,8 +199,8 @@ def test_a_damaged_part_is_named(url: str) -> None:
 
 
 def test_storage_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from core import patience
-    from core.parquet_parts import PartsFolder
+    from core.scanning.parquet_parts import PartsFolder
+    from core.store import patience
 
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
     url = f"file://{tmp_path}/results"

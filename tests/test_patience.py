@@ -1,4 +1,4 @@
-"""core.patience: calls wait for a store that is away, say so once, and wait no longer than they should."""
+"""core.store.patience: calls wait for a store that is away, say so once, and wait no longer than they should."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core import patience
 from core.errors import StoreError, StoreUnavailableError
-from core.patience import Patience, patient
+from core.store import patience
+from core.store.patience import Patience, patient
 
 
 @pytest.fixture(autouse=True)

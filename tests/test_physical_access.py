@@ -1,4 +1,4 @@
-"""core.physical_access: the codes of replay attacks as values, and as groups."""
+"""core.evaluation.physical_access: the codes of replay attacks as values, and as groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ProtocolError
-from core.physical_access import GROUPINGS, group_keys, parse_attack, parse_environment
+from core.evaluation.physical_access import GROUPINGS, group_keys, parse_attack, parse_environment
 from core.protocols import read_protocol
 
 PROTOCOL = Path(__file__).parents[2] / "shared" / "fixtures" / "asvspoof2019" / "ASVspoof2019.PA.cm.train.trn.txt.gz"

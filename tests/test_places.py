@@ -1,4 +1,4 @@
-"""core.places: the same files are found and read on storage as in a folder; what is not there is refused, what is away is not."""
+"""places: the same files are found and read on storage as in a folder; what is not there is refused, what is away is not."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from core import places
-from core.discovery import find_files
 from core.errors import AudioRefusal, ScanError
-from core.places import fetched, find_in, is_url, normalised
 from core.records import ScanSettings
+from core.scanning import places
+from core.scanning.discovery import find_files
+from core.scanning.places import fetched, find_in, is_url, normalised
 
 FILES = ("b.wav", "a.flac", "notes.txt", ".hidden.wav", "below/c.wav", "below/deeper/d.mp3", ".secret/e.wav", "ü x.ogg")
 

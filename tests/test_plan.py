@@ -1,4 +1,4 @@
-"""core.plan: what a dry run says of folders whose content is known."""
+"""core.scanning.plan: what a dry run says of folders whose content is known."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import plan
 from core.detect import Scorer
 from core.errors import ScanError
-from core.plan import dry_run
 from core.records import ScanSettings
+from core.scanning import plan
+from core.scanning.plan import dry_run
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from planted_detectors import RATE_HZ, PlantedDetectors, planted, recording_with_tone  # noqa: F401 - fixture
 
-from core import attributions, pointing_game
-from core.commands import main
+from core.commands.program import main
 from core.errors import CoreError
-from core.pointing_game import SplicedRecording, play_pointing_game, save_pointing_game, spliced_recordings
-from core.pointing_records import load_pointing_game, pointing_file
+from core.explanation import attributions, pointing_game
+from core.explanation.pointing_game import SplicedRecording, play_pointing_game, save_pointing_game, spliced_recordings
+from core.explanation.pointing_records import load_pointing_game, pointing_file
 
 
 def _tones(num: int) -> list[SplicedRecording]:

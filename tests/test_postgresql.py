@@ -20,19 +20,21 @@ from ledger_records import WORKER, list_files, make_audit, make_detector, scored
 from postgres_server import PostgresServer
 from streamlit.testing.v1 import AppTest
 
-from core import detect, patience, scan
+from core import detect
 from core.checkpoints import Detector
 from core.detect import Scorer
 from core.errors import StoreError, StoreUnavailableError
-from core.filters import ORDERS, filter_condition
-from core.ledger import Ledger
+from core.evaluation.systems import attach_protocol
+from core.evaluation.trial_sets import make_trial_set
 from core.records import Audit, AuditStatus, ScanSettings, TriageFilter
-from core.scan import prepare_audit, run_audit, start_audit
-from core.schema import audits, detectors, entries, recordings, schema_version, scores
-from core.store import Store
-from core.systems import attach_protocol
-from core.triage import add_reviews, triage_page
-from core.trial_sets import make_trial_set
+from core.scanning import scan
+from core.scanning.scan import prepare_audit, run_audit, start_audit
+from core.store import patience
+from core.store.filters import ORDERS, filter_condition
+from core.store.ledger import Ledger
+from core.store.schema import audits, detectors, entries, recordings, schema_version, scores
+from core.store.store import Store
+from core.store.triage import add_reviews, triage_page
 
 pytestmark = pytest.mark.postgresql
 ROOT = Path(__file__).parents[1]
@@ -273,7 +275,7 @@ while time.monotonic() < deadline:
         assert not app.exception, app.exception
         assert not app.error, app.error[0].value
         seen.append(" ".join(str(text.value) for text in app.markdown) + " ".join(str(m.value) for m in app.metric))
-    from core.store import Store
+    from core.store.store import Store
     if all(audit.status == "finished" for audit in Store().recent_audits()):
         break
 print(len(seen))

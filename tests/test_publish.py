@@ -17,7 +17,7 @@ from core.errors import CoreError
 from core.features import build_front_end
 from core.metrics import equal_error_rate
 from core.models import MODELS
-from core.runs import RunError
+from core.runs.folders import RunError
 from tests.tiny_training import metrics_of, tiny_network, tiny_recipe, write_tiny
 from training import publish as publish_module
 from training.__main__ import main

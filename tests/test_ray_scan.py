@@ -1,4 +1,4 @@
-"""core.ray_scan: a cluster gives what one machine gives, to the bit, whatever dies; and failures to reach one are sentences.
+"""ray_scan: a cluster gives what one machine gives, to the bit, whatever dies; and failures to reach one are sentences.
 
 The cluster is Ray's own for tests: two nodes of one core on this machine.
 """
@@ -24,21 +24,21 @@ import pytest
 import soundfile
 import sqlalchemy as sa
 
-from core import scan
 from core.checkpoints import Detector, load_detector
-from core.cluster import connection, decoding
-from core.cluster.decoding import PIECE_WINDOWS, Piece
-from core.cluster.parcels import pack, unpack
-from core.commands import main
+from core.commands.program import main
 from core.errors import DetectorError, ScanError
-from core.ray_scan import RayEngine, ray_engine
 from core.records import Audit, AuditStatus, ScanSettings, Verdict
-from core.scan import prepare_audit, run_audit
-from core.schema import entries, recordings, scores, segments
-from core.store import Store
+from core.scanning import scan
+from core.scanning.cluster import connection, decoding
+from core.scanning.cluster.decoding import PIECE_WINDOWS, Piece
+from core.scanning.cluster.parcels import pack, unpack
+from core.scanning.ray_scan import RayEngine, ray_engine
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.schema import entries, recordings, scores, segments
+from core.store.store import Store
 
 pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-cluster.txt")
-from core.cluster import flow  # needs Ray
+from core.scanning.cluster import flow  # needs Ray
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[1]
@@ -430,7 +430,7 @@ def test_wrong_combinations(words: list[str], sentence: str, folder: Path, tiny_
 
 
 def test_gpus_that_no_node_has(engine: RayEngine, lively_detector: Detector) -> None:
-    from core.cluster.fleet import Fleet
+    from core.scanning.cluster.fleet import Fleet
 
     with pytest.raises(ScanError, match="no node of the cluster offers a GPU"):
         Fleet(lively_detector, gpus=1.0).tend()

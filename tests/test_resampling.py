@@ -1,4 +1,4 @@
-"""core.resampling: intervals and differences known beforehand, and those of the slow definition."""
+"""core.evaluation.resampling: intervals and differences known beforehand, and those of the slow definition."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from core import metrics
-from core.draws import resampled_weights
 from core.errors import CoreError
-from core.resampling import (
+from core.evaluation.draws import resampled_weights
+from core.evaluation.resampling import (
     bootstrap_areas,
     bootstrap_eers,
     bootstrap_interval,
@@ -21,7 +21,7 @@ from core.resampling import (
     paired_eers,
     paired_mean_difference,
 )
-from core.weighted_figures import WeightedFigure, weighted_area_under_curve, weighted_cllr, weighted_eer
+from core.evaluation.weighted_figures import WeightedFigure, weighted_area_under_curve, weighted_cllr, weighted_eer
 
 
 def gaussians(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

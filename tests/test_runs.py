@@ -1,4 +1,4 @@
-"""core.runs, core.run_metrics and core.publishing: what a run's folder says, also while it is written, cut off or damaged."""
+"""folders, metrics and publishing: what a run's folder says, also while it is written, cut off or damaged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from run_folders import dead_pid, points, write_run
 
-from core import publishing
-from core.jobs import Job
-from core.publishing import PublishError, PublishStatus, last_publication, start_publishing
-from core.run_metrics import read_metrics
-from core.runs import STALE_S, RunError, RunStatus, compare_runs, find_runs, is_alive, read_run, runs_folder
+from core.jobs import Job, is_alive
+from core.runs import publishing
+from core.runs.folders import STALE_S, RunError, RunStatus, compare_runs, find_runs, read_run, runs_folder
+from core.runs.metrics import read_metrics
+from core.runs.publishing import PublishError, PublishStatus, last_publication, start_publishing
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:

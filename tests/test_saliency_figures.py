@@ -13,15 +13,14 @@ import plotly.io
 import pytest
 import soundfile
 
-from core.band_importance import band_importance, compared_bands
 from core.calibration import Thresholds
 from core.errors import AudioRefusal, CoreError
-from core.excerpts import MAX_EXCERPT_S, excerpt_start_s, read_excerpt
-from core.explanation_records import CounterfactualScore, EvidenceAudio, Explanation, SaliencyTest, TimeFrequencyBox
-from core.explanation_report import ReportedMap, SaliencyReport, report_html
-from core.records import SegmentScore
-from core.saliency_figures import BOX_AXIS, band_figure, drawn_box, evidence_figure
-from core.saliency_words import (
+from core.explanation.band_importance import band_importance, compared_bands
+from core.explanation.excerpts import MAX_EXCERPT_S, excerpt_start_s, read_excerpt
+from core.explanation.records import CounterfactualScore, EvidenceAudio, Explanation, SaliencyTest, TimeFrequencyBox
+from core.explanation.report import ReportedMap, SaliencyReport, report_html
+from core.explanation.saliency_figures import BOX_AXIS, band_figure, drawn_box, evidence_figure
+from core.explanation.saliency_words import (
     agreement_words,
     badge_words,
     change_words,
@@ -30,6 +29,7 @@ from core.saliency_words import (
     picture_words,
     test_lines,
 )
+from core.records import SegmentScore
 
 THRESHOLDS = Thresholds(lower=-1.0, upper=1.0)
 RATE_HZ = 16_000

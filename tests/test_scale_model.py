@@ -1,4 +1,4 @@
-"""core.scale_model: its arithmetic by hand, its simulation against a closed form, and its tables are those of the document."""
+"""scale_model: its arithmetic by hand, its simulation against a closed form, and its tables are those of the document."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from core import parquet_ledger, scale_model, scan
 from core.errors import CoreError
-from core.scale_model import (
+from core.scanning import parquet_ledger, scale_model, scan
+from core.scanning.scale_model import (
     DOCUMENT,
     IN_FLIGHT_PER_CORE,
     MEASURED,

@@ -1,4 +1,4 @@
-"""core.scan: every file of a folder ends in the ledger exactly once, whatever the files and whatever happens to the worker."""
+"""scan: every file of a folder ends in the ledger exactly once, whatever the files and whatever happens to the worker."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ import sqlalchemy as sa
 from ledger_records import WORKER, make_detector
 from permissions import ordinary_user
 
-from core import detect, local_engine, scan
+from core import detect
 from core.checkpoints import Detector
 from core.detect import Scorer
 from core.errors import DetectorError, ProtocolError, ScanError, StoreError
-from core.ledger import Ledger
 from core.records import Audit, AuditStatus, ScanSettings, Verdict
-from core.scan import prepare_audit, resume_audit, run_audit, start_audit
-from core.schema import audits, entries, recordings, scores
-from core.store import Store
+from core.scanning import local_engine, scan
+from core.scanning.scan import prepare_audit, resume_audit, run_audit, start_audit
+from core.store.ledger import Ledger
+from core.store.schema import audits, entries, recordings, scores
+from core.store.store import Store
 
 RATE_HZ = 16_000
 

@@ -1,4 +1,4 @@
-"""core.score_files, score_matching, score_import: all forms, flaws with their lines, signs that are never flipped silently."""
+"""score_files, score_matching, score_import: all forms, flaws with their lines, signs that are never flipped silently."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from published_scores import FIXTURES, PUBLISHED_SIGNS, published_scores
 
 from core.errors import InvertedScoresError, ScoreFileError, UnmappedColumnsError
-from core.score_files import ColumnMapping, ScoreTable, read_score_file, title_of
-from core.score_import import is_inverted, system_of
-from core.score_matching import match
-from core.trial_sets import TrialSet, make_trial_set, read_trial_set
+from core.evaluation.score_files import ColumnMapping, ScoreTable, read_score_file, title_of
+from core.evaluation.score_import import is_inverted, system_of
+from core.evaluation.score_matching import match
+from core.evaluation.trial_sets import TrialSet, make_trial_set, read_trial_set
 
 OLD = "a - bonafide 2.5\nb A07 spoof -1\nc A08 spoof 1e-3\n"
 NEW = "a 2.5\nb -1\nc 1e-3\n"

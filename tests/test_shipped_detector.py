@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.checkpoints import SHIPPED_DETECTORS, detector_named
-from core.commands import main
+from core.commands.program import main
 from core.metrics import equal_error_rate, log_likelihood_ratio_cost
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from core.commands import main
+from core.commands.program import main
 from core.errors import CoreError
 from core.metrics import equal_error_rate
 from core.shortcuts.features import FEATURES, measure_recording, measure_samples, tilt_db

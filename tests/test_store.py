@@ -16,12 +16,12 @@ import pytest
 import sqlalchemy as sa
 from ledger_records import WORKER, list_files, make_audit, make_detector, scored, sha256, sqlite_only, unreadable
 
-from core import patience
 from core.errors import StoreError, StoreUnavailableError
-from core.ledger import Ledger
 from core.records import STALE_S, AuditStatus, FoundFile, ScanSettings, Verdict
-from core.schema import SCHEMA_VERSION, audits, entries, recordings, schema_version, scores, segments
-from core.store import Store
+from core.store import patience
+from core.store.ledger import Ledger
+from core.store.schema import SCHEMA_VERSION, audits, entries, recordings, schema_version, scores, segments
+from core.store.store import Store
 
 HOST = os.uname().nodename
 

@@ -1,4 +1,4 @@
-"""core.store_benchmark: the made-up store is a store, its figures are of it, and it touches no store that is in use."""
+"""core.store.benchmark: the made-up store is a store, its figures are of it, and it touches no store that is in use."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sqlalchemy as sa
 from core.checkpoints import Detector
 from core.errors import StoreError
 from core.records import AuditStatus, TriageFilter
-from core.schema import audits, entries, recordings, scores, segments
-from core.store import Store
-from core.store_benchmark import benchmark_store, main
-from core.triage import entry_detail, folder_shares, triage_page
+from core.store.benchmark import benchmark_store, main
+from core.store.schema import audits, entries, recordings, scores, segments
+from core.store.store import Store
+from core.store.triage import entry_detail, folder_shares, triage_page
 
 
 @pytest.fixture
 def filled(any_store: Store, tiny_detector: Detector, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, object]:
     """A store of 1,000 recordings, 800 of them copies, and its figures."""
-    monkeypatch.setattr("core.store_benchmark.NUM_RECORDED", 100)
+    monkeypatch.setattr("core.store.benchmark.NUM_RECORDED", 100)
     return any_store, benchmark_store(any_store.url, 1_000, detector=tiny_detector)
 
 

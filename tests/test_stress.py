@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from core.commands import main
+from core.commands.program import main
 from core.detect import Scorer
 from core.errors import AudioRefusal, CoreError
-from core.labelled_folders import recordings_of, recordings_of_audit
+from core.evaluation.labelled_folders import recordings_of, recordings_of_audit
 from core.metrics import equal_error_rate
 from core.records import Verdict
 from core.stress import data_set
@@ -346,7 +346,7 @@ def test_the_command(tiny_detector, labelled, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_audit_of_the_store(tiny_detector, labelled, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    from core.store import Store
+    from core.store.store import Store
 
     folder, protocol = labelled
     url = f"sqlite:///{tmp_path / 'store.db'}"

@@ -7,10 +7,10 @@ from stress_records import EVIL, NAMES, cell, effects, shortcut_report, stress_t
 
 from core.calibration import Thresholds
 from core.figure_style import SCALE
-from core.shortcut_figures import intervention_figure, probe_figure
+from core.shortcuts.figures import intervention_figure, probe_figure
 from core.stress.conditions import CLEAN
 from core.stress.records import POOLED
-from core.stress_figures import (
+from core.stress.stress_figures import (
     FLIPS,
     is_change,
     share_figure,
@@ -19,7 +19,7 @@ from core.stress_figures import (
     stress_share,
     stress_words,
 )
-from core.survival_figures import survival_figure, survival_frame
+from core.stress.survival_figures import survival_figure, survival_frame
 
 INERT = "&lt;b&gt;x&lt;/b&gt; % {y}"
 

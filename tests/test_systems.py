@@ -1,4 +1,4 @@
-"""core.systems: imported, shipped and audited systems side by side; audits with labels; what is stored and what goes."""
+"""core.evaluation.systems: imported, shipped and audited systems side by side; audits with labels; what is stored and what goes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pandas as pd
 import pytest
 from ledger_records import THRESHOLDS, list_files, make_audit, make_detector, scored, unreadable
 
-from core import shipped_results as shipped_module
 from core.errors import CoreError, ScoreFileError
-from core.labelled_audits import entry_of_trial
-from core.ledger import Ledger
+from core.evaluation import shipped_results as shipped_module
+from core.evaluation.labelled_audits import entry_of_trial
+from core.evaluation.score_files import read_score_file
+from core.evaluation.shipped_results import SET_NAME, SHIPPED_RESULTS, shipped_results
+from core.evaluation.systems import add_system, attach_protocol, list_trial_sets, load_systems, load_trial_set, remove_system
+from core.evaluation.trial_sets import TrialSet, make_trial_set
 from core.protocols import Trial
 from core.records import ScanSettings
-from core.score_files import read_score_file
-from core.shipped_results import SET_NAME, SHIPPED_RESULTS, shipped_results
-from core.store import Store
-from core.systems import add_system, attach_protocol, list_trial_sets, load_systems, load_trial_set, remove_system
-from core.triage import add_reviews, triage_page
-from core.trial_sets import TrialSet, make_trial_set
+from core.store.ledger import Ledger
+from core.store.store import Store
+from core.store.triage import add_reviews, triage_page
 
 NAN = np.nan
 TABLE = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""core.tandem: the cost by hand, and the organisers' figures of three published systems."""
+"""core.evaluation.tandem: the cost by hand, and the organisers' figures of three published systems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pytest
 from published_scores import ASV_SCORES, PUBLISHED_SIGNS, published_scores
 
 from core.errors import CoreError, ProtocolError
-from core.tandem import ASVSPOOF_2019, ASVSPOOF_2021, AsvErrorRates, TandemCosts, min_tandem_cost, read_asv_scores, tandem_cost
+from core.evaluation.tandem import (
+    ASVSPOOF_2019,
+    ASVSPOOF_2021,
+    AsvErrorRates,
+    TandemCosts,
+    min_tandem_cost,
+    read_asv_scores,
+    tandem_cost,
+)
 
 PERFECT = AsvErrorRates(miss=0.0, false_alarm=0.0, spoof_miss=0.0)
 

@@ -14,9 +14,9 @@ from ledger_records import QUALITY, make_audit, make_detector, scored, sha256, s
 from core.errors import CoreError, StoreError
 from core.protocols import Trial
 from core.records import FolderShare, HistogramBin, SegmentScore, TriageFilter, Verdict
-from core.schema import reviews
-from core.store import Store
-from core.triage import (
+from core.store.schema import reviews
+from core.store.store import Store
+from core.store.triage import (
     add_reviews,
     codecs,
     entry_detail,
@@ -493,7 +493,7 @@ def test_review_of_nothing(store: Store) -> None:
 
 
 def test_review_of_more_than_one_statement_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.triage._IDS_PER_QUERY", 2)
+    monkeypatch.setattr("core.store.triage._IDS_PER_QUERY", 2)
     audit_id, ids = make_audit(store, [scored(f"{i}.wav", 2.0) for i in range(5)])
     sent = statements_of(store, lambda: add_reviews(store, list(ids.values()), verdict="spoof", reviewer="Ada"))
     assert len(sent) == 3

@@ -1,4 +1,4 @@
-"""core.trial_sets: tables that are checked, keys that say which trials, protocols with all that they tell."""
+"""core.evaluation.trial_sets: tables that are checked, keys that say which trials, protocols with all that they tell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from published_scores import FIXTURES
 
 from core.errors import CoreError, ProtocolError
-from core.trial_sets import COLUMNS, key_of, make_trial_set, parse_trial_set, protocol_title, read_trial_set
+from core.evaluation.trial_sets import COLUMNS, key_of, make_trial_set, parse_trial_set, protocol_title, read_trial_set
 
 TABLE = pd.DataFrame({"utterance": ["b", "a", "c"], "label": ["spoof", "bona fide", "spoof"], "attack": ["A07", "-", None]})
 

@@ -1,4 +1,4 @@
-"""core.weighted_figures: every figure of weights is the plain figure of trials repeated so often."""
+"""core.evaluation.weighted_figures: every figure of weights is the plain figure of trials repeated so often."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from published_scores import published_scores
 
-from core import metrics, tandem
-from core.draws import resampled_weights
-from core.weighted_figures import (
+from core import metrics
+from core.evaluation import tandem
+from core.evaluation.draws import resampled_weights
+from core.evaluation.weighted_figures import (
     WeightedFigure,
     running_sums,
     weighted_accuracy,

@@ -148,7 +148,7 @@ def _add_asv_scores(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from core.checkpoints import detector_named
-    from core.tandem import read_asv_scores
+    from core.evaluation.tandem import read_asv_scores
     from training.evaluate import evaluate, figure_lines
     from training.scores import write_scores
 
@@ -162,7 +162,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from core.tandem import read_asv_scores
+    from core.evaluation.tandem import read_asv_scores
     from training.compare import compare
     from training.report import write_report
 

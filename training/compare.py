@@ -10,9 +10,9 @@ import numpy as np
 
 from core.checkpoints import Detector, Figure, load_detector
 from core.errors import CoreError
-from core.resampling import PairedDifference, paired_difference, paired_mean_difference
-from core.tandem import AsvErrorRates
-from core.weighted_figures import weighted_eer
+from core.evaluation.resampling import PairedDifference, paired_difference, paired_mean_difference
+from core.evaluation.tandem import AsvErrorRates
+from core.evaluation.weighted_figures import weighted_eer
 from training.evaluate import attack_figures, figures_of, is_spoof, within_source_eers
 from training.measure import DetectorCost, measure_costs
 from training.scores import SystemScores, read_scores

@@ -12,15 +12,9 @@ import torch
 
 from core.calibration import Thresholds
 from core.checkpoints import Detector, Figure
-from core.features import build_front_end
-from core.metrics import equal_error_rate
-from core.models import raw_scores
-from core.quality import has_sound
-from core.reports import figure_words
-from core.resampling import Interval, bootstrap_interval, bootstrap_mean
-from core.segments import split_windows
-from core.tandem import AsvErrorRates
-from core.weighted_figures import (
+from core.evaluation.resampling import Interval, bootstrap_interval, bootstrap_mean
+from core.evaluation.tandem import AsvErrorRates
+from core.evaluation.weighted_figures import (
     WeightedFigure,
     weighted_accuracy,
     weighted_area_under_curve,
@@ -29,6 +23,12 @@ from core.weighted_figures import (
     weighted_eer,
     weighted_min_tandem_cost,
 )
+from core.features import build_front_end
+from core.metrics import equal_error_rate
+from core.models import raw_scores
+from core.quality import has_sound
+from core.reports import figure_words
+from core.segments import split_windows
 from training.data import LabelledSplit, to_float
 
 MIN_PER_GROUP = 5

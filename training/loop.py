@@ -20,7 +20,7 @@ from core.errors import CoreError
 from core.imagenet import imagenet_weights
 from core.metrics import balanced_accuracy, equal_error_rate
 from core.models import build_model
-from core.runs import WEIGHTS_FILE, RunError, RunStatus
+from core.runs.folders import WEIGHTS_FILE, RunError, RunStatus
 from training.batches import BatchMaker
 from training.checkpoint import load_state, save_state, save_weights
 from training.data import LabelledSplit

@@ -11,10 +11,10 @@ from statistics import median
 
 import torch
 
-from core.anatomy import describe_network
 from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS
 from core.features import WINDOW_SAMPLES
+from core.networks.anatomy import describe_network
 from core.runtime import open_session
 
 NUM_CORES = 2

@@ -14,7 +14,7 @@ from core.checkpoints import MAX_MEMBERS, Detector, DetectorManifest, Figure, sa
 from core.errors import CoreError
 from core.features import build_front_end
 from core.models import Ensemble
-from core.run_metrics import read_metrics
+from core.runs.metrics import read_metrics
 from training.augment import telephone_line
 from training.card import model_card
 from training.crops import trim_edges

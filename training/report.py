@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.checkpoints import Figure
 from core.errors import CoreError
-from core.resampling import PairedDifference
+from core.evaluation.resampling import PairedDifference
 from training.compare import OURS, Answer, Comparison, SystemResult
 from training.evaluate import MIN_PER_GROUP
 from training.plots import draw_plots

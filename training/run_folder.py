@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CoreError
-from core.runs import METRICS_FILE, RUN_FILE, SCHEMA_VERSION, STATE_FILE, RunError, RunStatus
+from core.runs.folders import METRICS_FILE, RUN_FILE, SCHEMA_VERSION, STATE_FILE, RunError, RunStatus
 from core.whole_files import replace_file
 from training.data import LabelledSplit
 from training.recipes import Recipe, recipe_from

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import CoreError
-from core.score_files import read_score_file
+from core.evaluation.score_files import read_score_file
 
 _REQUIRED = ("utterance", "attack", "label", "speaker", "source", "spoof_score")
 # Files from before these two columns were written are read without them.

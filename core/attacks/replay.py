@@ -15,7 +15,7 @@ from core.attacks.kinds import LOUDSPEAKERS, RECORDERS
 from core.attacks.rooms import Room, furnished_room, heard, impulse_responses
 from core.audio import SAMPLE_RATE_HZ
 from core.errors import CoreError
-from core.physical_access import parse_attack, parse_environment
+from core.evaluation.physical_access import parse_attack, parse_environment
 
 _OVERSAMPLING = 3
 """Squares and cubes of a band of 8 kHz reach 24 kHz."""
@@ -97,7 +97,7 @@ def played_by(samples: np.ndarray, loudspeaker: str, *, rng: np.random.Generator
 
     `perfect` changes nothing. `high` starts at 60 to 200 Hz, is even within 2 dB and linear to 100 dB. `low` is a
     telephone's: from 600 to 900 Hz up to 5 to 7 kHz, uneven by 5 dB, its non-linear part 20 to 35 dB down. These are the
-    bounds of `core.physical_access`.
+    bounds of `core.evaluation.physical_access`.
     """
     if loudspeaker == "perfect":
         return samples

@@ -13,9 +13,9 @@ from scipy import signal
 from core.checkpoints import Detector
 from core.detect import Scorer
 from core.errors import AudioRefusal, CoreError
+from core.evaluation.resampling import bootstrap_mean
 from core.recording_start import read_start
 from core.resample import SAMPLE_RATE_HZ
-from core.resampling import bootstrap_mean
 from core.shortcuts.records import InterventionEffect
 from core.stress.changes import change_edges, change_gain, code, limit_band, sound_span
 from core.stress.conditions import recording_seed

@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from core.errors import AudioRefusal, CoreError
-from core.resampling import bootstrap_interval, paired_difference
+from core.evaluation.resampling import bootstrap_interval, paired_difference
+from core.evaluation.weighted_figures import weighted_eer
 from core.shortcuts.features import FEATURES, Feature, measure_recording
 from core.shortcuts.records import Probe, ShortcutReport
-from core.weighted_figures import weighted_eer
 
 MIN_LEAK = 0.05
 """How far below 50 % an EER must lie to matter: on thousands of recordings, less is significant and useless."""

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.errors import CoreError
-from core.own_results import own_folder
-from core.shipped_results import SHIPPED_RESULTS
+from core.evaluation.own_results import own_folder
+from core.evaluation.shipped_results import SHIPPED_RESULTS
 from core.shortcuts.records import InterventionEffect, Probe, ShortcutAudit, ShortcutReport, effects_frame
 from core.whole_files import replace_file
 

@@ -49,7 +49,7 @@ def stress_trials(
 
     Args:
         detector: which one.
-        recordings: `path`, and where known `label`, `attack`, `family`, `speaker` (`core.labelled_folders.recordings_of`).
+        recordings: `path`, and where known `label`, `attack`, `family`, `speaker` (`labelled_folders.recordings_of`).
         conditions: all that this machine can make, for None.
         set_name: what people call the set.
         by: the column of the groups: `attack` or `family`.

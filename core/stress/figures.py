@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.curves import wilson_interval
+from core.evaluation.curves import wilson_interval
+from core.evaluation.resampling import bootstrap_eers, paired_eers
 from core.records import Verdict
-from core.resampling import bootstrap_eers, paired_eers
 from core.stress.conditions import CLEAN
 from core.stress.records import POOLED, StressCell, VerdictShare
 from core.stress.scoring import Judgement

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CoreError
-from core.own_results import own_folder
-from core.shipped_results import SHIPPED_RESULTS
+from core.evaluation.own_results import own_folder
+from core.evaluation.shipped_results import SHIPPED_RESULTS
 from core.stress.conditions import Condition
 from core.stress.records import StressCell, StressTable, VerdictShare
 from core.whole_files import replace_file

@@ -6,10 +6,10 @@ import hashlib
 
 import streamlit as st
 
-from core.labelled_audits import audit_of_key, key_of_audit
+from core.evaluation.labelled_audits import audit_of_key, key_of_audit
+from core.evaluation.systems import attach_protocol
 from core.records import Audit
-from core.store import Store
-from core.systems import attach_protocol
+from core.store.store import Store
 from pages.components import resources
 from pages.components.frame import plain, telling_failures
 from pages.components.links import AUDIT_PAGE

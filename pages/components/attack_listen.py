@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.attack_figures import pair_figure
-from core.attack_lab import ROOM, SOURCE, LabVerdict
+from core.attacks.figures import pair_figure
 from core.attacks.kinds import ATTACK_KINDS
+from core.attacks.lab import ROOM, SOURCE, LabVerdict
 from core.preview import wav_bytes
 from core.records import Verdict
 from pages.components.attack_results import LabResults, LabSpoof

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.attack_figures import lab_colours, lab_score_figure, lab_words
-from core.attack_lab import ROOM, SOURCE, LabRow, LabVerdict, lab_frame, lab_rows, scale_of
 from core.attacks.data_set import other_recordings
+from core.attacks.figures import lab_colours, lab_score_figure, lab_words
+from core.attacks.lab import ROOM, SOURCE, LabRow, LabVerdict, lab_frame, lab_rows, scale_of
 from core.attacks.make import MadeSpoof, spoof_seed
 from core.checkpoints import Detector
 from core.errors import CoreError

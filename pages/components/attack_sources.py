@@ -13,11 +13,11 @@ from pathlib import Path
 import streamlit as st
 
 from core.audio import EXTENSIONS
-from core.browse import SAMPLES_FOLDER
 from core.errors import CoreError
-from core.excerpts import MAX_EXCERPT_S, Excerpt
+from core.explanation.excerpts import MAX_EXCERPT_S, Excerpt
 from core.records import Audit, TriageFilter, Verdict
-from core.triage import entry_detail, triage_page
+from core.scanning.browse import SAMPLES_FOLDER
+from core.store.triage import entry_detail, triage_page
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 from pages.components.links import linked_id

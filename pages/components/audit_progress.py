@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.records import Audit, AuditStatus
-from core.scan import resume_audit
-from core.store import Store
+from core.scanning.scan import resume_audit
+from core.store.store import Store
 from pages.components.frame import escaped, telling_failures
 from pages.components.links import AUDIT_PAGE
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from core.comparison import score_scatter
-from core.comparison_figures import difference_figure, scatter_figure
-from core.comparison_records import ComparisonRow, Disagreement, SystemComparison
-from core.evaluation_frames import scatter_frame
-from core.store import Store
-from core.trial_attributes import GROUPING_TITLES, available_groupings
+from core.evaluation.comparison import score_scatter
+from core.evaluation.comparison_figures import difference_figure, scatter_figure
+from core.evaluation.comparison_records import ComparisonRow, Disagreement, SystemComparison
+from core.evaluation.frames import scatter_frame
+from core.evaluation.trial_attributes import GROUPING_TITLES, available_groupings
+from core.store.store import Store
 from pages.components import resources
 from pages.components.error_list import show_recording
 from pages.components.figure_view import show_figure

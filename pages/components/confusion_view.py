@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from core.confusion import always_spoof, confusion_matrix, score_histogram, verdict_table
-from core.curve_figures import det_figure, reliability_figure, score_spread_figure
-from core.evaluation_figures import confusion_figure, verdict_figure
-from core.evaluation_frames import confusion_frame, det_frame, histogram_frame, reliability_frame, verdict_frame
-from core.operating_points import verdict_thresholds
-from core.system_records import System
+from core.evaluation.confusion import always_spoof, confusion_matrix, score_histogram, verdict_table
+from core.evaluation.curve_figures import det_figure, reliability_figure, score_spread_figure
+from core.evaluation.figures import confusion_figure, verdict_figure
+from core.evaluation.frames import confusion_frame, det_frame, histogram_frame, reliability_frame, verdict_frame
+from core.evaluation.operating_points import verdict_thresholds
+from core.evaluation.system_records import System
 from pages.components import resources
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped

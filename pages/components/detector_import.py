@@ -8,9 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from core.checkpoints import AGGREGATES, Detector
-from core.detector_import import INPUTS, Declaration, import_detector
 from core.features import WINDOW_SAMPLES
-from core.foreign import HIGHER_MEANS, MAX_WINDOW_SAMPLES, MIN_WINDOW_SAMPLES
+from core.foreign.detector_import import INPUTS, Declaration, import_detector
+from core.foreign.network import HIGHER_MEANS, MAX_WINDOW_SAMPLES, MIN_WINDOW_SAMPLES
 from pages.components.frame import escaped, telling_failures
 
 _COMMAND = "Larger files, calibration and thresholds: `python -m core import-detector --help`."

@@ -10,8 +10,8 @@ import streamlit as st
 from core.checkpoints import Detector
 from core.errors import CoreError
 from core.records import EntryDetail, TriageRow, Verdict
-from core.store import Store
-from core.triage import entry_detail
+from core.store.store import Store
+from core.store.triage import entry_detail
 from pages.components import resources
 from pages.components.detection_view import show_detections
 from pages.components.entry_links import show_entry_links

@@ -7,12 +7,12 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from core.evaluation import errors_of
-from core.evaluation_reads import entry_of
-from core.evaluation_records import ErrorTrial
-from core.exports import csv_of_frame
-from core.store import Store
-from core.triage import entry_detail
+from core.evaluation.evaluate import errors_of
+from core.evaluation.reads import entry_of
+from core.evaluation.records import ErrorTrial
+from core.store.exports import csv_of_frame
+from core.store.store import Store
+from core.store.triage import entry_detail
 from pages.components import resources
 from pages.components.entry_links import show_entry_links
 from pages.components.frame import escaped, plain

@@ -6,13 +6,13 @@ from functools import partial
 
 import streamlit as st
 
-from core.audit_explaining import explaining, explanations_zip, is_explained, start_explaining
 from core.checkpoints import Detector
-from core.explain import available_methods
-from core.explanation_records import METHOD_NAMES
+from core.explanation.audit_explaining import explaining, explanations_zip, is_explained, start_explaining
+from core.explanation.explain import available_methods
+from core.explanation.records import METHOD_NAMES
 from core.jobs import Job
 from core.records import TriageFilter
-from core.store import Store
+from core.store.store import Store
 from pages.components.frame import escaped, plain, telling_failures
 
 REFRESH_S = 1.0

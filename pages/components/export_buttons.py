@@ -6,9 +6,9 @@ from functools import partial
 
 import streamlit as st
 
-from core.exports import EXPORT_FORMATS, export_bytes
 from core.records import TriageFilter
-from core.store import Store
+from core.store.exports import EXPORT_FORMATS, export_bytes
+from core.store.store import Store
 
 
 def show_exports(store: Store, audit_id: int, chosen: TriageFilter, num_matching: int) -> None:

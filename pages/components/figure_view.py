@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.exports import csv_of_frame
+from core.store.exports import csv_of_frame
 
 _FORMATS = ("PNG", "SVG")
 

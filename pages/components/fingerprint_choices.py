@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.evaluation_records import Grouping
-from core.fingerprint_comparison import compare_fingerprints
-from core.fingerprint_files import list_fingerprints, load_fingerprints
-from core.fingerprint_groups import fingerprints_of, groupings_of
-from core.fingerprint_records import (
+from core.evaluation.records import Grouping
+from core.evaluation.trial_attributes import GROUPING_TITLES
+from core.fingerprints.comparison import compare_fingerprints
+from core.fingerprints.files import list_fingerprints, load_fingerprints
+from core.fingerprints.groups import fingerprints_of, groupings_of
+from core.fingerprints.records import (
     ALL_SPOOFS,
     BONA_FIDE,
     FRAME_TITLES,
@@ -20,7 +21,6 @@ from core.fingerprint_records import (
     FingerprintSet,
     FingerprintSummary,
 )
-from core.trial_attributes import GROUPING_TITLES
 from pages.components import resources
 from pages.components.frame import escaped, plain
 

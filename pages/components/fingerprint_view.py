@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.fingerprint_figures import band_comparison_figure, heat_figure, time_figure, zone_figure
-from core.fingerprint_frames import band_frame, size_frame, time_frame
-from core.fingerprint_groups import with_at_least
-from core.fingerprint_records import FRAME_TITLES, FingerprintSet
-from core.fingerprint_words import (
+from core.fingerprints.figures import band_comparison_figure, heat_figure, time_figure, zone_figure
+from core.fingerprints.frames import band_frame, size_frame, time_frame
+from core.fingerprints.groups import with_at_least
+from core.fingerprints.records import FRAME_TITLES, FingerprintSet
+from core.fingerprints.words import (
     HOW_TO_READ,
     common_words,
     difference_words,

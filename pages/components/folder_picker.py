@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.browse import allowed_roots, check_folder, complete_path, list_folders
 from core.errors import ScanError
+from core.scanning.browse import allowed_roots, check_folder, complete_path, list_folders
 from pages.components.frame import escaped, plain
 
 _KEY = "folder-typed"

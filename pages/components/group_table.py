@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from core.attack_info import reference_columns
-from core.evaluation_figures import cell_colours, cell_words, group_heat_figure, group_interval_figure, with_published
-from core.evaluation_records import HIGHER_IS_BETTER, METRIC_TITLES, Grouping, GroupRow, GroupTable
-from core.system_records import System
-from core.trial_attributes import GROUPING_TITLES, available_groupings
+from core.evaluation.attack_info import reference_columns
+from core.evaluation.figures import cell_colours, cell_words, group_heat_figure, group_interval_figure, with_published
+from core.evaluation.records import HIGHER_IS_BETTER, METRIC_TITLES, Grouping, GroupRow, GroupTable
+from core.evaluation.system_records import System
+from core.evaluation.trial_attributes import GROUPING_TITLES, available_groupings
 from pages.components import resources
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped, plain

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.activations import MAX_MAPS, Activations, FeatureMaps
-from core.anatomy import Anatomy, FeatureBox
 from core.checkpoints import CLASS_ORDER, Detector
-from core.network_figures import feature_map_figure, network_figure
-from core.runs import Run
+from core.networks.activations import MAX_MAPS, Activations, FeatureMaps
+from core.networks.anatomy import Anatomy, FeatureBox
+from core.networks.figures import feature_map_figure, network_figure
+from core.runs.folders import Run
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 from pages.components.recording_input import choose_recording

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.browse import SAMPLES_FOLDER, check_file
-from core.plan import ScanPlan, dry_run
 from core.records import ScanSettings
-from core.scan import start_audit
-from core.store import Store
+from core.scanning.browse import SAMPLES_FOLDER, check_file
+from core.scanning.plan import ScanPlan, dry_run
+from core.scanning.scan import start_audit
+from core.store.store import Store
 from pages.components import resources
 from pages.components.detector_picker import pick_detector
 from pages.components.folder_picker import pick_folder

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.evaluation import threshold_range
-from core.operating_points import OperatingPoint, PointKind, has_own_thresholds, thresholds_at
-from core.system_records import System
+from core.evaluation.evaluate import threshold_range
+from core.evaluation.operating_points import OperatingPoint, PointKind, has_own_thresholds, thresholds_at
+from core.evaluation.system_records import System
 from pages.components.frame import escaped
 
 _TITLES: dict[PointKind, str] = {

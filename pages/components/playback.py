@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.playback_line import PLAYBACK_SCRIPT
+from core.explanation.playback_line import PLAYBACK_SCRIPT
 
 _SELECTOR = "[class*='st-key-saliency-figure'] .js-plotly-plot"
 _follow = st.components.v2.component(

@@ -6,8 +6,8 @@ import time
 
 import streamlit as st
 
-from core.publishing import Publication, PublishStatus, detectors_folder, last_publication, start_publishing
-from core.runs import Run, RunStatus
+from core.runs.folders import Run, RunStatus
+from core.runs.publishing import Publication, PublishStatus, detectors_folder, last_publication, start_publishing
 from pages.components.frame import escaped, plain, telling_failures
 
 REFRESH_S = 1.0

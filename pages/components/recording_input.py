@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.audio import EXTENSIONS
-from core.browse import SAMPLES_FOLDER
+from core.scanning.browse import SAMPLES_FOLDER
 
 _SOURCES = ("A file", "The microphone", "A sample")
 

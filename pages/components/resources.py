@@ -8,43 +8,43 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import streamlit as st
 
-from core.activations import Activations, FeatureMaps, feature_maps, watch_activations
-from core.anatomy import FeatureBox
-from core.attack_lab import LabVerdict, judge
+from core.attacks.lab import LabVerdict, judge
 from core.attacks.make import MadeSpoof, make_spoof
 from core.audio import sha256_of
 from core.checkpoints import SHIPPED_DETECTORS, Detector, detector_named, find_detectors
-from core.comparison import compare_systems
-from core.comparison_records import SystemComparison
-from core.curves import ReliabilityCurve, reliability
 from core.detect import Scorer
 from core.errors import AudioRefusal
-from core.evaluation import group_table as core_group_table
-from core.evaluation_reads import labels_version
-from core.evaluation_records import Grouping, GroupTable, Metric
-from core.evidence_audio import counterfactual_score, evidence_audio
-from core.excerpts import Excerpt, read_excerpt
-from core.explain import explain, explainable_layers
-from core.explanation_records import CounterfactualScore, EvidenceAudio, Explanation, Method, SaliencyTest, Target, TimeFrequencyBox
-from core.explanation_tests import check_explanation
-from core.labelled_audits import audit_of_key
-from core.networks import Network, RecordingImage, open_network, recording_image, version_of
-from core.operating_points import DetLine, det_line, scored_trials
+from core.evaluation.comparison import compare_systems
+from core.evaluation.comparison_records import SystemComparison
+from core.evaluation.curves import ReliabilityCurve, reliability
+from core.evaluation.evaluate import group_table as core_group_table
+from core.evaluation.labelled_audits import audit_of_key
+from core.evaluation.operating_points import DetLine, det_line, scored_trials
+from core.evaluation.reads import labels_version
+from core.evaluation.records import Grouping, GroupTable, Metric
+from core.evaluation.score_files import ColumnMapping, ScoreTable, read_score_file
+from core.evaluation.system_records import System, TrialSetSummary
+from core.evaluation.systems import list_trial_sets, load_systems, load_trial_set
+from core.evaluation.trial_sets import TrialSet, parse_trial_set
+from core.explanation.evidence_audio import counterfactual_score, evidence_audio
+from core.explanation.excerpts import Excerpt, read_excerpt
+from core.explanation.explain import explain, explainable_layers
+from core.explanation.map_tests import check_explanation
+from core.explanation.records import CounterfactualScore, EvidenceAudio, Explanation, Method, SaliencyTest, Target, TimeFrequencyBox
+from core.networks.activations import Activations, FeatureMaps, feature_maps, watch_activations
+from core.networks.anatomy import FeatureBox
+from core.networks.opening import Network, RecordingImage, open_network, recording_image, version_of
 from core.preview import RecordingPreview, playable_wav, preview_recording
 from core.records import Audit, ScoredRecording
-from core.run_metrics import Metrics, read_metrics
-from core.runs import METRICS_FILE, Run
-from core.schema import default_url
-from core.score_files import ColumnMapping, ScoreTable, read_score_file
-from core.store import Store
+from core.runs.folders import METRICS_FILE, Run
+from core.runs.metrics import Metrics, read_metrics
+from core.store.schema import default_url
+from core.store.store import Store
+from core.store.triage import codecs, folders
 from core.stress.conditions import CONDITIONS, apply_condition
 from core.stress.recording import stress_recording
 from core.stress.records import SurvivalCard
 from core.stress.table_files import SHIPPED_STRESS, StressTables, find_tables, own_stress_folder
-from core.system_records import System, TrialSetSummary
-from core.systems import list_trial_sets, load_systems, load_trial_set
-from core.triage import codecs, folders
-from core.trial_sets import TrialSet, parse_trial_set
 
 
 def store() -> Store:

@@ -6,8 +6,8 @@ import streamlit as st
 
 from core.errors import CoreError
 from core.records import TriageFilter, TriageRow, Verdict
-from core.store import Store
-from core.triage import add_reviews, matching_entries
+from core.store.store import Store
+from core.store.triage import add_reviews, matching_entries
 from pages.components.frame import telling_failures
 from pages.components.links import keep_entry_open
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.runs import Run, compare_runs
+from core.runs.folders import Run, compare_runs
 from pages.components.frame import plain
 
 _DIFFERENT = "background-color: rgba(213, 94, 0, 0.14)"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.run_metrics import Metrics
-from core.runs import Run, RunListing, RunStatus, find_runs, runs_folder
-from core.training_figures import RUN_COLOURS, accuracy_figure, eer_figure, loss_figure, run_colour, throughput_figure
+from core.runs.figures import RUN_COLOURS, accuracy_figure, eer_figure, loss_figure, run_colour, throughput_figure
+from core.runs.folders import Run, RunListing, RunStatus, find_runs, runs_folder
+from core.runs.metrics import Metrics
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 

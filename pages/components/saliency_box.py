@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.excerpts import Excerpt
-from core.explanation_records import CounterfactualScore, TimeFrequencyBox
-from core.saliency_words import box_words, counterfactual_words
+from core.explanation.excerpts import Excerpt
+from core.explanation.records import CounterfactualScore, TimeFrequencyBox
+from core.explanation.saliency_words import box_words, counterfactual_words
 from pages.components import resources
 from pages.components.frame import escaped, telling_failures
 from pages.components.saliency_map import TestedMap, held_box, hold_box

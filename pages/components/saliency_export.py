@@ -7,9 +7,9 @@ from functools import partial
 
 import streamlit as st
 
-from core.excerpts import Excerpt
-from core.explanation_files import draw_explanation
-from core.explanation_report import ReportedMap, SaliencyReport, report_html
+from core.explanation.excerpts import Excerpt
+from core.explanation.files import draw_explanation
+from core.explanation.report import ReportedMap, SaliencyReport, report_html
 from pages.components.saliency_box import score_without
 from pages.components.saliency_map import TestedMap, held_box, make_sounds
 from pages.components.saliency_subject import Subject

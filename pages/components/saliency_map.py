@@ -9,11 +9,11 @@ import streamlit as st
 
 from core.calibration import verdict_of
 from core.errors import CoreError
-from core.excerpts import Excerpt
-from core.explanation_records import EvidenceAudio, Explanation, SaliencyTest, TimeFrequencyBox
+from core.explanation.excerpts import Excerpt
+from core.explanation.records import EvidenceAudio, Explanation, SaliencyTest, TimeFrequencyBox
+from core.explanation.saliency_figures import drawn_box, evidence_figure
+from core.explanation.saliency_words import badge_words, change_words, empty_words, picture_words, test_lines
 from core.preview import wav_bytes
-from core.saliency_figures import drawn_box, evidence_figure
-from core.saliency_words import badge_words, change_words, empty_words, picture_words, test_lines
 from pages.components import resources
 from pages.components.frame import escaped
 from pages.components.saliency_choices import MapChoice

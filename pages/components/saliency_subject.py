@@ -11,9 +11,9 @@ import streamlit as st
 
 from core.checkpoints import Detector, detector_named
 from core.errors import AudioRefusal, CoreError, DetectorError
-from core.excerpts import MAX_EXCERPT_S, Excerpt, excerpt_start_s
+from core.explanation.excerpts import MAX_EXCERPT_S, Excerpt, excerpt_start_s
 from core.records import Detection, Verdict
-from core.triage import entry_detail
+from core.store.triage import entry_detail
 from pages.components import resources
 from pages.components.frame import escaped
 from pages.components.links import linked_id, show_opened_entry

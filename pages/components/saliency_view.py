@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.band_importance import compared_bands
-from core.excerpts import Excerpt
-from core.explanation_tests import agreement as core_agreement
-from core.pointing_records import load_pointing_game
+from core.explanation.band_importance import compared_bands
+from core.explanation.excerpts import Excerpt
+from core.explanation.map_tests import agreement as core_agreement
+from core.explanation.pointing_records import load_pointing_game
+from core.explanation.saliency_figures import band_figure
+from core.explanation.saliency_words import agreement_words, map_names
 from core.preview import wav_bytes
-from core.saliency_figures import band_figure
-from core.saliency_words import agreement_words, map_names
 from pages.components.frame import escaped, telling_failures
 from pages.components.saliency_choices import Choices
 from pages.components.saliency_map import TestedMap, make_map, show_head, show_picture, show_sounds, show_tests

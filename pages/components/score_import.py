@@ -10,13 +10,13 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import CoreError, InvertedScoresError, UnmappedColumnsError
-from core.labelled_audits import audit_of_key
-from core.score_files import ColumnMapping, HigherMeans, ScoreTable, title_of
-from core.score_import import Sign, system_of
-from core.score_matching import match
-from core.system_records import System
-from core.systems import add_system
-from core.trial_sets import TrialSet
+from core.evaluation.labelled_audits import audit_of_key
+from core.evaluation.score_files import ColumnMapping, HigherMeans, ScoreTable, title_of
+from core.evaluation.score_import import Sign, system_of
+from core.evaluation.score_matching import match
+from core.evaluation.system_records import System
+from core.evaluation.systems import add_system
+from core.evaluation.trial_sets import TrialSet
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 from pages.components.system_picker import open_systems

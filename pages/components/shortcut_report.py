@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.checkpoints import Detector
-from core.shortcut_figures import by_class, intervention_figure, probe_figure
+from core.shortcuts.figures import by_class, intervention_figure, probe_figure
 from core.shortcuts.interventions import audit_detector
 from core.shortcuts.probes import audit_labels
 from core.shortcuts.records import InterventionEffect, ShortcutAudit, ShortcutReport, effects_frame

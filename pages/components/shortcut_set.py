@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from core.browse import SAMPLES_FOLDER, check_file
-from core.labelled_audits import audit_of_key
-from core.labelled_folders import recordings_of, recordings_of_audit
+from core.evaluation.labelled_audits import audit_of_key
+from core.evaluation.labelled_folders import recordings_of, recordings_of_audit
+from core.scanning.browse import SAMPLES_FOLDER, check_file
 from core.shortcuts.records import ShortcutAudit
 from core.shortcuts.report_files import find_audits
 from pages.components import resources

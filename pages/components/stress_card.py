@@ -7,11 +7,11 @@ import streamlit as st
 
 from core.checkpoints import Detector
 from core.errors import AudioRefusal
-from core.excerpts import MAX_EXCERPT_S, Excerpt
+from core.explanation.excerpts import MAX_EXCERPT_S, Excerpt
 from core.preview import wav_bytes
 from core.stress.conditions import CONDITIONS, FAMILY_TITLES
 from core.stress.records import SurvivalCard
-from core.survival_figures import survival_figure, survival_frame
+from core.stress.survival_figures import survival_figure, survival_frame
 from pages.components import resources
 from pages.components.detector_picker import pick_detector
 from pages.components.figure_view import show_figure

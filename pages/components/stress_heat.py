@@ -9,12 +9,19 @@ from contextlib import contextmanager
 import pandas as pd
 import streamlit as st
 
-from core.exports import csv_of_frame
 from core.figure_style import colours_of
+from core.store.exports import csv_of_frame
 from core.stress.conditions import CLEAN, FAMILY_TITLES, Condition
 from core.stress.records import POOLED, StressTable
+from core.stress.stress_figures import (
+    attack_title,
+    share_figure,
+    stress_heat_figure,
+    stress_interval_figure,
+    stress_share,
+    stress_words,
+)
 from core.stress.table_files import own_stress_folder
-from core.stress_figures import attack_title, share_figure, stress_heat_figure, stress_interval_figure, stress_share, stress_words
 from pages.components import resources
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped, plain

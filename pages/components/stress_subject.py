@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.errors import CoreError
-from core.triage import entry_detail
+from core.store.triage import entry_detail
 from pages.components import resources
 from pages.components.links import linked_id, show_opened_entry
 from pages.components.recording_input import ChosenRecording, choose_recording

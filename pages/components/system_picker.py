@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import CoreError
-from core.evaluation_notes import system_warnings
-from core.system_records import System, TrialSetSummary
-from core.systems import remove_system
-from core.training_figures import RUN_COLOURS
+from core.evaluation.notes import system_warnings
+from core.evaluation.system_records import System, TrialSetSummary
+from core.evaluation.systems import remove_system
+from core.runs.figures import RUN_COLOURS
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 

@@ -9,8 +9,8 @@ import streamlit as st
 
 from core.figures import VERDICT_COLOURS
 from core.records import Audit, TriageFilter, TriagePage, TriageRow, Verdict
-from core.store import Store
-from core.triage import triage_page
+from core.store.store import Store
+from core.store.triage import triage_page
 from pages.components import resources
 from pages.components.frame import plain
 

@@ -1,0 +1,1 @@
+"""Where a detector looked: maps over recordings, their tests, the evidence heard, what is kept of them."""

@@ -1,0 +1,1 @@
+"""Networks made elsewhere: checked, imported, calibrated."""

@@ -1,0 +1,222 @@
+"""Taking in a network that was made elsewhere as a detector: its file is tried on a tone and on silence, then installed."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from core.audio import SAMPLE_RATE_HZ, sha256_of
+from core.calibration import Calibration, Thresholds
+from core.checkpoints import FOREIGN, Detector, DetectorManifest, name_problem, save_detector
+from core.errors import DetectorError
+from core.features import FEATURE_KINDS, WINDOW_SAMPLES, FeatureConfig, build_front_end
+from core.foreign.network import ForeignNetwork, ForeignSession, Slot
+from core.runs.publishing import detectors_folder
+
+SAMPLES = "samples"
+INPUTS = (SAMPLES, *FEATURE_KINDS)
+"""What a network can be fed with: the samples, or one of our feature images."""
+_TONE_HZ, _TONE_LEVEL = 440.0, 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What has to be said of an ONNX file, because the file does not say it."""
+
+    input: str = SAMPLES
+    """One of `INPUTS`."""
+    window_samples: int = WINDOW_SAMPLES
+    """Samples at 16 kHz that the network sees at once."""
+    column: int = 0
+    """Which value of the output is the score, from 0."""
+    minus: int | None = None
+    """Which value is subtracted from it."""
+    higher_means: str = "spoof"
+    """`spoof` or `bona fide`: what a higher value speaks for."""
+    output_name: str | None = None
+    """Which output of the graph; needed where it has several."""
+    aggregate: str = "mean"
+    """One of `core.checkpoints.AGGREGATES`."""
+    calibration: Calibration | None = None
+    """From the score, turned so that higher means spoof, to nats; None where it is not known."""
+    thresholds: Thresholds | None = None
+    """In nats, or in the score's own unit without a calibration. None: 0 nats when calibrated, else no verdicts."""
+
+    def __post_init__(self) -> None:
+        if self.input not in INPUTS:
+            raise DetectorError(f"unknown input {self.input!r}; expected one of {', '.join(INPUTS)}")
+        if self.input == "waveform" and self.window_samples != WINDOW_SAMPLES:
+            raise DetectorError(f"the waveform image is drawn from {WINDOW_SAMPLES:,} samples, not {self.window_samples:,}")
+
+    @property
+    def features(self) -> FeatureConfig | None:
+        """The front end; None for samples."""
+        return None if self.input == SAMPLES else FeatureConfig(kind=self.input)
+
+
+def import_detector(
+    path: Path, name: str, declared: Declaration, *, out: Path | None = None, summary: str = "", file_name: str = ""
+) -> Detector:
+    """Tries the network and writes it as a detector folder of that name.
+
+    Args:
+        path: the ONNX file.
+        name: the new detector's.
+        declared: how it is fed and read.
+        out: folder in which the detector's folder is made; the one of installed detectors when None.
+        summary: a sentence for the analyst.
+        file_name: what the file is called, where `path` is a temporary one.
+
+    Raises:
+        DetectorError: the file cannot be a detector like this, or the name is taken; it says what was expected and what came.
+    """
+    out = out or detectors_folder()
+    file_name = file_name or path.name
+    if problem := name_problem(name, out):
+        raise DetectorError(problem)
+    session = ForeignSession(path)
+    network = try_network(session, declared)
+    thresholds = declared.thresholds or (Thresholds(lower=0.0, upper=0.0) if declared.calibration else None)
+    manifest = DetectorManifest(
+        name=name,
+        summary=summary or f"Made elsewhere: {file_name}, on {declared.input} of {declared.window_samples / SAMPLE_RATE_HZ:.4g} s.",
+        model=FOREIGN,
+        features=declared.features,
+        aggregate=declared.aggregate,
+        calibration=declared.calibration,
+        thresholds=thresholds,
+        network=network,
+        provenance={
+            "file": file_name,
+            "file_sha256": sha256_of(path),
+            "producer": session.producer,
+            "opsets": session.opsets,
+            "onnxruntime": onnxruntime.__version__,
+            "imported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+    )
+    try:
+        return save_detector(out / name, path, manifest, card=model_card(manifest))
+    except OSError as error:
+        raise DetectorError(f"{out / name} cannot be written: {error.strerror or error}.") from None
+
+
+def try_network(session: ForeignSession, declared: Declaration) -> ForeignNetwork:
+    """Finds out how the network is fed, and that it scores a tone and silence, alone and together.
+
+    Raises:
+        DetectorError: input or output do not fit the declaration, or a score is not finite.
+    """
+    segments = _probes(declared)
+    slot, output_name = _only_input(session), _output(session, declared.output_name)
+    input_shape = _layout(slot, tuple(segments.shape[1:]), declared)
+
+    def network(is_batched: bool) -> ForeignNetwork:
+        return ForeignNetwork(
+            window_samples=declared.window_samples,
+            input_shape=input_shape,
+            is_batched=is_batched,
+            output_name=output_name,
+            column=declared.column,
+            minus=declared.minus,
+            higher_means=declared.higher_means,
+        )
+
+    alone = session.raw_scores(network(False), segments)
+    for sound, score in zip(("a tone", "silence"), alone.tolist(), strict=True):
+        if not math.isfinite(score):
+            raise DetectorError(f"{session.path} gives the score {score} for {sound}; expected a finite number.")
+    return network(slot.shape[0] is None and _agrees_in_a_batch(session, network(True), segments, alone))
+
+
+def _probes(declared: Declaration) -> torch.Tensor:
+    """What the network is shown of a quiet tone and of silence, `[2, ...]`."""
+    time_s = torch.arange(declared.window_samples) / SAMPLE_RATE_HZ
+    tone = _TONE_LEVEL * torch.sin(2 * math.pi * _TONE_HZ * time_s)
+    windows = torch.stack([tone, torch.zeros_like(tone)])
+    if declared.features is None:
+        return windows
+    with torch.inference_mode():
+        return build_front_end(declared.features)(windows)
+
+
+def _only_input(session: ForeignSession) -> Slot:
+    inputs = session.inputs
+    if len(inputs) != 1:
+        came = ", ".join(slot.words() for slot in inputs) or "none"
+        raise DetectorError(f"{session.path} has {len(inputs)} inputs ({came}); expected one, the samples or the feature image.")
+    if inputs[0].shape and inputs[0].shape[0] not in (None, 1):
+        raise DetectorError(
+            f"{session.path} takes exactly {inputs[0].shape[0]} segments at once ({inputs[0].words()}); "
+            "expected a batch of any size, or of 1: export it again with a dynamic first dimension."
+        )
+    return inputs[0]
+
+
+def _output(session: ForeignSession, name: str | None) -> str:
+    outputs = session.outputs
+    came = ", ".join(slot.words() for slot in outputs)
+    if name is None and len(outputs) == 1:
+        return outputs[0].name
+    if name is None:
+        raise DetectorError(f"{session.path} has {len(outputs)} outputs ({came}); say by name which one holds the score.")
+    if name not in {slot.name for slot in outputs}:
+        raise DetectorError(f"{session.path} has no output {name!r}; it has {came}.")
+    return name
+
+
+def _layout(slot: Slot, shape: tuple[int, ...], declared: Declaration) -> tuple[int, ...]:
+    """How one segment is laid out for the input: as it is, with a channel of one before it, or without one."""
+    layouts = [shape, (1, *shape)] if declared.input == SAMPLES else [shape, shape[1:]] if shape[0] == 1 else [shape]
+    for layout in layouts:
+        wanted = slot.shape[1:]
+        if len(layout) == len(wanted) and all(size in (None, given) for size, given in zip(wanted, layout, strict=True)):
+            return layout
+    offered = " or ".join(f"[batch, {', '.join(map(str, layout))}]" for layout in layouts)
+    of = f"{declared.input} of {declared.window_samples:,} samples at 16 kHz"
+    raise DetectorError(f"the network takes {slot.words()}, but {of} are {offered}; declare another input or length.")
+
+
+def _agrees_in_a_batch(session: ForeignSession, network: ForeignNetwork, segments: torch.Tensor, alone: torch.Tensor) -> bool:
+    """Whether two segments at once score as each by itself: exports often claim a batch that their graph mixes or refuses."""
+    try:
+        together = session.raw_scores(network, segments)
+    except DetectorError:
+        return False
+    return bool(np.allclose(together.numpy(), alone.numpy(), rtol=1e-3, atol=1e-4))
+
+
+def model_card(manifest: DetectorManifest) -> str:
+    """The card of a detector made elsewhere, Markdown: what was declared, and what nobody has measured."""
+    network, made = manifest.network, manifest.provenance
+    value = f"value {network.column}" + (f" minus value {network.minus}" if network.minus is not None else "")
+    calibration = "none: scores are as the network gives them, without a scale"
+    if manifest.calibration:
+        calibration = f"{manifest.calibration.slope:.4g} x score {manifest.calibration.offset:+.4g} nats, {_calibrated_on(made)}"
+    limits = "none: every verdict is inconclusive"
+    if manifest.thresholds:
+        limits = f"spoof from {manifest.thresholds.upper:+.4g}, bona fide below {manifest.thresholds.lower:+.4g}"
+    return f"""# {manifest.name}
+
+{manifest.summary} It came as an ONNX file; Earwitness did not train it and has measured no error rates.
+
+- **File**: `{made["file"]}`, SHA-256 `{made["file_sha256"]}`, made by {made["producer"] or "an unnamed program"}.
+- **Input**: {manifest.input_words}, {network.window_samples:,} samples at 16 kHz at once, laid out {list(network.input_shape)};
+  {"several segments" if network.is_batched else "one segment"} at a time.
+- **Score**: {value} of the output `{network.output_name}`; higher means {network.higher_means}. A recording's score is the
+  {manifest.aggregate} over its segments.
+- **Calibration**: {calibration}.
+- **Thresholds**: {limits}.
+"""
+
+
+def _calibrated_on(made: dict) -> str:
+    if (told := made.get("calibrated_on")) is None:
+        return "as declared on import"
+    return f"fitted to {told['num_bona_fide']:,} bona fide and {told['num_spoof']:,} spoofed recordings of {told['folder']}"

@@ -1,0 +1,1 @@
+"""A network's layers, and what a recording makes them do."""

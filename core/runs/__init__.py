@@ -1,0 +1,1 @@
+"""Run folders of the training while they grow, their curves, publishing as detectors."""

@@ -1,0 +1,144 @@
+"""What an audit is scored with: the engine of this machine, a thread per core, and what every engine hands to the audit."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+
+from core.audio import sha256_of
+from core.detect import Scorer
+from core.errors import AudioRefusal
+from core.records import Audit, FoundFile, PendingFile, ScanSettings, ScoredRecording
+from core.scanning.discovery import find_files
+from core.store.ledger import Ledger
+
+PAGE = 512
+"""Pending files read from the ledger at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an engine found out about an entry: a new record, a known content, or a copy of one under way."""
+
+    entry_id: int
+    sha256: str | None
+    record: ScoredRecording | None
+    is_known: bool
+
+
+Results = queue.Queue[Result | Exception | None]
+
+
+class Engine(Protocol):
+    """Lists an audit's files, and finds a result for each pending one."""
+
+    def find(self, folder: str, settings: ScanSettings, on_unreadable: Callable[[str], None]) -> Iterator[FoundFile]:
+        """The files of a place, in a stable order.
+
+        Raises:
+            ScanError: it cannot be listed.
+        """
+
+    def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
+        """What to run, each in a thread, until every pending file has a result or `stop` is set."""
+
+
+class LocalEngine:
+    """Hashes in one thread, decodes and scores in one thread per core.
+
+    Args:
+        scorer: the detector.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    def find(self, folder: str, settings: ScanSettings, on_unreadable: Callable[[str], None]) -> Iterator[FoundFile]:
+        """As `Engine`."""
+        return find_files(folder, settings, on_unreadable=on_unreadable)
+
+    def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
+        """As `Engine`."""
+        num_threads = len(os.sched_getaffinity(0))
+        to_score: queue.Queue[PendingFile | None] = queue.Queue(maxsize=64 * num_threads)
+        work = _Work(self.scorer, ledger, audit, stop, to_score)
+        return [partial(work.feed, num_threads), *[work.score] * num_threads]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the threads of one pass over an audit share."""
+
+    scorer: Scorer
+    ledger: Ledger
+    audit: Audit
+    stop: threading.Event
+    to_score: queue.Queue[PendingFile | None]
+
+    def feed(self, num_threads: int, results: Results) -> None:
+        """Hashes pending files; passes on what must be scored, reports what is known or a copy."""
+        first_with: dict[str, int] = {}
+        after = 0
+        while not self.stop.is_set() and (page := self.ledger.pending_files(after=after, limit=PAGE)):
+            after = page[-1].entry_id
+            hashes = {}
+            for file in page:
+                with suppress(AudioRefusal):  # the scorer meets the same refusal and reports it
+                    hashes[file.entry_id] = sha256_of(self._path(file))
+                if self.stop.is_set():
+                    return
+            known = self.ledger.known_hashes(hashes.values())
+            for file in page:
+                sha256 = hashes.get(file.entry_id)
+                if sha256 in known:
+                    results.put(Result(file.entry_id, sha256, None, is_known=True))
+                elif sha256 is not None and first_with.setdefault(sha256, file.entry_id) != file.entry_id:
+                    results.put(Result(file.entry_id, sha256, None, is_known=False))
+                else:
+                    _put(self.to_score, file, self.stop)
+        for _ in range(num_threads):
+            _put(self.to_score, None, self.stop)
+
+    def score(self, results: Results) -> None:
+        """Decodes and scores what the feeder passes on."""
+        torch.set_num_threads(1)  # of this thread; the parallelism is across recordings
+        taken: list[int] = []
+
+        def paths() -> Iterator[str]:
+            while (file := _get(self.to_score, self.stop)) is not None:
+                taken.append(file.entry_id)
+                yield self._path(file)
+
+        scored = self.scorer.score_files(paths(), channels=self.audit.settings.channels, stop=self.stop)
+        for position, record in enumerate(scored):
+            results.put(Result(taken[position], record.sha256, record, is_known=False))
+
+    def _path(self, file: PendingFile) -> str:
+        return os.path.join(self.audit.folder, os.fsdecode(file.path_bytes))
+
+
+def _put(items: queue.Queue, item: object, stop: threading.Event) -> None:
+    """Puts when there is room; gives up when told to stop."""
+    while not stop.is_set():
+        try:
+            return items.put(item, timeout=0.2)
+        except queue.Full:
+            continue
+
+
+def _get(items: queue.Queue, stop: threading.Event) -> PendingFile | None:
+    """The next item; None when told to stop."""
+    while not stop.is_set():
+        try:
+            return items.get(timeout=0.2)
+        except queue.Empty:
+            continue
+    return None

@@ -1,0 +1,90 @@
+"""A dry run: what an audit would look at and how long it would take, from listing all and probing some."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from core.audio import probe
+from core.detect import Scorer
+from core.errors import AudioRefusal
+from core.records import ScanSettings
+from core.scanning.discovery import find_files
+
+MAX_PROBED = 200
+"""Files opened to estimate hours and formats; they are spread evenly over the list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPlan:
+    """What a dry run found."""
+
+    folder: str
+    num_files: int
+    total_bytes: int
+    num_probed: int
+    num_unreadable: int
+    """Among the probed."""
+    hours: float
+    """Of audio, extrapolated from the probed files."""
+    formats: tuple[tuple[str, int], ...]
+    """Codec and number of files, extrapolated, most frequent first."""
+    expected_s: float | None
+    """Time that scoring would take here; None when there is nothing to score."""
+    example_paths: tuple[str, ...]
+
+
+def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None) -> ScanPlan:
+    """Lists a folder and probes up to `MAX_PROBED` files of it; writes nothing.
+
+    Args:
+        folder: what would be audited.
+        settings: with which settings.
+        scorer: detector to time on one of the files; without one, no time is expected.
+
+    Raises:
+        ScanError: the folder cannot be listed.
+    """
+    files = list(find_files(folder, settings))
+    num_probed = min(MAX_PROBED, len(files))
+    probed = [files[i * len(files) // num_probed] for i in range(num_probed)]
+    paths = [os.path.join(folder, os.fsdecode(file.path_bytes)) for file in probed]
+    codecs: Counter[str] = Counter()
+    durations = {}
+    for path in paths:
+        try:
+            info = probe(path)
+        except AudioRefusal:
+            continue
+        codecs[info.codec] += 1
+        durations[path] = info.duration_s or 0.0
+    per_probed = len(files) / max(1, len(paths))
+    audio_s = sum(durations.values()) * per_probed
+    return ScanPlan(
+        folder=folder,
+        num_files=len(files),
+        total_bytes=sum(file.size_bytes for file in files),
+        num_probed=len(paths),
+        num_unreadable=len(paths) - len(durations),
+        hours=audio_s / 3_600,
+        formats=tuple((codec, round(num * per_probed)) for codec, num in codecs.most_common()),
+        expected_s=_expected_s(scorer, durations) * per_probed if scorer and durations else None,
+        example_paths=tuple(os.path.relpath(path, folder).encode("utf-8", "backslashreplace").decode() for path in paths[:5]),
+    )
+
+
+def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float:
+    """Time to score all of `durations` on this machine's cores, from scoring a few of them on the scorer's."""
+    timed = sorted(durations, key=durations.get)[:: max(1, len(durations) // 8)][:8]
+    timed = [path for path in timed if durations[path] <= 60] or timed[:1]
+    list(scorer.score_files(timed[:1]))  # the first call of a session is slower
+    started = time.monotonic()
+    list(scorer.score_files(timed))
+    elapsed_s = time.monotonic() - started
+    # A recording shorter than a window costs as much as a window.
+    window_s = scorer.detector.manifest.window_s
+    cost = sum(max(window_s, durations[path]) for path in timed)
+    total = sum(max(window_s, duration_s) for duration_s in durations.values())
+    return elapsed_s / cost * total * scorer.num_threads / len(os.sched_getaffinity(0))

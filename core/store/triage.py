@@ -1,0 +1,287 @@
+"""Reads for the people who look at an audit, and their reviews. Filters, orders, counts and pages in SQL; never scores."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from core.errors import CoreError, StoreError
+from core.records import (
+    AudioInfo,
+    Audit,
+    Detection,
+    EntryDetail,
+    FolderShare,
+    HistogramBin,
+    Review,
+    SegmentScore,
+    SignalQuality,
+    TriageFilter,
+    TriagePage,
+    TriageRow,
+    Verdict,
+)
+from core.store.filters import CHANNEL_ORDER, EVERYTHING, ORDERS, filter_condition, newest_review, of_mode
+from core.store.schema import entries, recordings, reviews, scores, segments
+from core.store.store import Store
+
+MAX_SCORE = 20.0
+"""Scores beyond +-20 nats (odds of 5e8) share the outermost bins of a histogram."""
+
+_IDS_PER_QUERY = 10_000
+"""SQLite takes 32,766 variables in a statement."""
+
+
+def triage_page(store: Store, audit_id: int, filter: TriageFilter = EVERYTHING, *, offset: int = 0, limit: int = 50) -> TriagePage:
+    """Some rows of the filtered triage table, in its order.
+
+    Args:
+        filter: which rows, in which order; refused and pending files have no score and come last.
+        offset: how many rows to skip.
+        limit: how many to return at most, up to 10,000.
+
+    Raises:
+        CoreError: a filter with an unknown order or review, or an offset or limit out of range.
+    """
+    if offset < 0 or not 1 <= limit <= _IDS_PER_QUERY:
+        raise CoreError(f"A page needs an offset of 0 or more and a limit of 1 to {_IDS_PER_QUERY}, got {offset} and {limit}.")
+    condition = filter_condition(store, audit_id, filter)
+    with store.reading() as connection:
+        ids = _matching(connection, condition, filter.order, offset=offset, limit=limit)
+        if len(ids) < limit and (ids or not offset):  # the last page says itself how many there are
+            num_rows = offset + len(ids)
+        else:
+            num_rows = connection.scalar(sa.select(sa.func.count()).select_from(entries).where(condition))
+        return TriagePage(rows=_rows(connection, ids), num_rows=num_rows)
+
+
+def matching_entries(
+    store: Store, audit_id: int, filter: TriageFilter = EVERYTHING, *, limit: int | None = None
+) -> tuple[int, ...]:
+    """Entry ids of the filtered triage table, in its order.
+
+    Raises:
+        CoreError: a filter with an unknown order or review.
+    """
+    condition = filter_condition(store, audit_id, filter)
+    with store.reading() as connection:
+        return _matching(connection, condition, filter.order, limit=limit)
+
+
+def failures(store: Store, audit_id: int, *, limit: int = 100) -> tuple[TriageRow, ...]:
+    """The refused files, by path."""
+    return triage_page(store, audit_id, TriageFilter(verdicts=(Verdict.REFUSED,), order="path"), limit=limit).rows
+
+
+def entry_detail(store: Store, entry_id: int) -> EntryDetail:
+    """All that is known of one file of an audit.
+
+    Raises:
+        StoreError: there is no such file.
+    """
+    columns = entries.c.audit_id, entries.c.path_bytes, entries.c.reason_code, entries.c.recording_id
+    query = sa.select(*columns, recordings).outerjoin_from(entries, recordings).where(entries.c.id == entry_id)
+    with store.reading() as connection:
+        rows = _rows(connection, [entry_id])
+        if not rows:
+            raise StoreError(f"There is no file {entry_id} in this store.")
+        found = connection.execute(query).mappings().one()
+        audit = store.audit(found["audit_id"])
+        # NULL equals nothing in SQL; SQLAlchemy would turn `== None` into IS NULL, which all unread files are.
+        recording_id = sa.literal(found["recording_id"], sa.Integer)
+        # `+ 0` keeps SQLite off the index by audit and path, which has the order but would be walked from end to end.
+        same = (entries.c.audit_id + 0 == audit.id) & (entries.c.recording_id == recording_id) & (entries.c.id != entry_id)
+        history = sa.select(reviews).where(reviews.c.recording_id == found["recording_id"]).order_by(reviews.c.id.desc())
+        return EntryDetail(
+            row=rows[0],
+            audit_id=audit.id,
+            absolute_path=os.path.join(audit.folder, os.fsdecode(found["path_bytes"])),
+            sha256=found["sha256"],
+            info=AudioInfo(**_fields(AudioInfo, found)) if found["container"] else None,
+            detections=_detections(connection, audit, found["recording_id"]) or _unread(rows[0], found["reason_code"], audit),
+            reviews=tuple(_review(row) for row in connection.execute(history).mappings()),
+            duplicates=tuple(connection.scalars(sa.select(entries.c.path).where(same).order_by(entries.c.path_bytes))),
+        )
+
+
+def score_histogram(store: Store, audit_id: int, *, bin_width: float | None = 0.5) -> tuple[HistogramBin, ...]:
+    """How the spoof scores are spread, in bins that meet at 0, from the lowest to the highest that holds a file.
+
+    Args:
+        bin_width: in nats; None for scores that have no scale: a width that fits them, and no outermost bins.
+
+    Raises:
+        CoreError: a width that is not above 0 and at most 20.
+    """
+    if bin_width is not None and not 0 < bin_width <= MAX_SCORE:
+        raise CoreError(f"The bins of a histogram are above 0 and at most {MAX_SCORE:g} nats wide, got {bin_width}.")
+    score = entries.c.spoof_score
+    if bin_width is None:
+        bin_width = _fitting_width(store, audit_id)
+        number = sa.cast(sa.func.floor(score / bin_width), sa.BigInteger).label("number")
+    else:
+        last = math.ceil(MAX_SCORE / bin_width)
+        inside = sa.cast(sa.func.floor(score / bin_width), sa.Integer)
+        number = sa.case((score < -MAX_SCORE, -last), (score >= MAX_SCORE, last - 1), else_=inside).label("number")
+    query = sa.select(number, sa.func.count().label("num")).where(entries.c.audit_id == audit_id, score.is_not(None))
+    with store.reading() as connection:
+        counts = {row.number: row.num for row in connection.execute(query.group_by("number"))}
+    numbers = range(min(counts), max(counts) + 1) if counts else ()
+    return tuple(HistogramBin(low=i * bin_width, high=(i + 1) * bin_width, num=counts.get(i, 0)) for i in numbers)
+
+
+def _fitting_width(store: Store, audit_id: int) -> float:
+    """A width of 1, 2 or 5 times a power of ten that puts an audit's scores into 15 to 40 bins."""
+    query = sa.select(sa.func.min(entries.c.spoof_score), sa.func.max(entries.c.spoof_score))
+    with store.reading() as connection:
+        low, high = connection.execute(query.where(entries.c.audit_id == audit_id)).one()
+    if low is None or high <= low:
+        return 1.0
+    wanted = (high - low) / 40
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= wanted)
+
+
+def folder_shares(store: Store, audit_id: int, *, limit: int = 30) -> tuple[FolderShare, ...]:
+    """Verdict counts of the folders that hold files, most spoof first."""
+    names = {"num_spoof": Verdict.SPOOF, "num_inconclusive": Verdict.INCONCLUSIVE}
+    names |= {"num_bona_fide": Verdict.BONA_FIDE, "num_refused": Verdict.REFUSED}
+    counts = [sa.func.sum(sa.case((entries.c.verdict == verdict, 1), else_=0)).label(name) for name, verdict in names.items()]
+    query = sa.select(entries.c.folder, *counts).where(entries.c.audit_id == audit_id, entries.c.verdict.is_not(None))
+    query = query.group_by(entries.c.folder).order_by(counts[0].desc(), counts[1].desc(), entries.c.folder).limit(limit)
+    with store.reading() as connection:
+        return tuple(FolderShare(**row) for row in connection.execute(query).mappings())
+
+
+def folders(store: Store, audit_id: int) -> tuple[str, ...]:
+    """The folders that hold files and those above them, sorted; `.` only where files lie at the top."""
+    with store.reading() as connection:
+        found = set(connection.scalars(sa.select(entries.c.folder).where(entries.c.audit_id == audit_id).distinct()))
+    above = {str(parent) for folder in found for parent in PurePath(folder).parents} - {"."}
+    return tuple(sorted(found | above))
+
+
+def codecs(store: Store, audit_id: int) -> tuple[str, ...]:
+    """The codings that occur, sorted."""
+    query = sa.select(entries.c.codec).where(entries.c.audit_id == audit_id, entries.c.codec.is_not(None)).distinct()
+    with store.reading() as connection:
+        return tuple(sorted(connection.scalars(query)))
+
+
+def add_reviews(store: Store, entry_ids: Sequence[int], *, verdict: str, reviewer: str, note: str = "") -> int:
+    """Adds an analyst's verdict to the recordings of some files, to all or to none.
+
+    Args:
+        entry_ids: files; those with the same bytes are one recording.
+        verdict: `spoof`, `inconclusive` or `bona fide`.
+        reviewer: who says so.
+
+    Returns:
+        The number of recordings reviewed.
+
+    Raises:
+        CoreError: another verdict, no name, or files that are unknown, pending or could not be read.
+    """
+    allowed = [str(v) for v in Verdict if v is not Verdict.REFUSED]
+    if verdict not in allowed:
+        raise CoreError(f"A review says {', '.join(allowed[:-1])} or {allowed[-1]}, not {str(verdict)!r}.")
+    if not reviewer.strip():
+        raise CoreError("A review needs the name of its reviewer.")
+    values = {"verdict": str(verdict), "reviewer": reviewer.strip(), "note": note.strip(), "created_at": time.time()}
+    with store.writing() as connection:
+        found = _reviewable(connection, entry_ids)
+        if found:
+            rows = [values | {"recording_id": recording_id, "audit_id": audit_id} for recording_id, audit_id in found.items()]
+            connection.execute(reviews.insert(), rows)
+    return len(found)
+
+
+# Rows to records ------------------------------------------------------------------------------------------------
+
+
+def _matching(
+    connection: sa.Connection, condition: sa.ColumnElement[bool], order: str, *, offset: int = 0, limit: int | None = None
+) -> tuple[int, ...]:
+    """Ids alone, which an index holds: skipping 100,000 of them is quick."""
+    query = sa.select(entries.c.id).where(condition).order_by(*ORDERS[order]).limit(limit)
+    return tuple(connection.scalars(query.offset(offset) if offset else query))
+
+
+def _rows(connection: sa.Connection, ids: Sequence[int]) -> tuple[TriageRow, ...]:
+    """The triage rows of these entries, in this order."""
+    columns = [entries.c[field.name] for field in fields(TriageRow) if field.name in entries.c]
+    newest = [column.label(f"review_{column.name}") for column in reviews.c]
+    query = sa.select(entries.c.id, *columns, *newest).outerjoin_from(entries, reviews, newest_review())
+    found = {row["id"]: row for row in connection.execute(query.where(entries.c.id.in_(ids))).mappings()}
+    return tuple(_row(found[entry_id]) for entry_id in ids if entry_id in found)
+
+
+def _row(row: sa.RowMapping) -> TriageRow:
+    verdict = Verdict(row["verdict"]) if row["verdict"] else None
+    review = _review(row, "review_") if row["review_id"] else None
+    return TriageRow(**_fields(TriageRow, row) | {"entry_id": row["id"], "verdict": verdict, "review": review})
+
+
+def _review(row: sa.RowMapping, prefix: str = "") -> Review:
+    return Review(**_fields(Review, row, prefix) | {"verdict": Verdict(row[f"{prefix}verdict"])})
+
+
+def _detections(connection: sa.Connection, audit: Audit, recording_id: int | None) -> tuple[Detection, ...]:
+    curves = [segments.c[field.name].label(f"curve_{field.name}") for field in fields(SegmentScore)]
+    query = sa.select(scores, *curves).outerjoin_from(scores, segments)
+    query = query.where(scores.c.recording_id == recording_id, scores.c.detector_hash == audit.detector_hash)
+    query = query.where(of_mode(audit.settings.channels)).order_by(*CHANNEL_ORDER)
+    return tuple(_detection(row) for row in connection.execute(query).mappings())
+
+
+def _detection(row: sa.RowMapping) -> Detection:
+    quality = SignalQuality(**json.loads(row["quality"])) if row["quality"] else None
+    curves = {name: np.frombuffer(blob or b"", dtype="<f4").tolist() for name, blob in _fields(SegmentScore, row, "curve_").items()}
+    windows = [dict(zip(curves, values)) for values in zip(*curves.values(), strict=True)]
+    return Detection(
+        **_fields(Detection, row)
+        | {"verdict": Verdict(row["verdict"]), "quality": quality, "warnings": tuple(row["warnings"].split())}
+        | {"segments": tuple(SegmentScore(**window) for window in windows)}
+    )
+
+
+def _fields(record: type, row: sa.RowMapping, prefix: str = "") -> dict[str, Any]:
+    """The values of a record's fields that have a column of their name."""
+    return {field.name: row[prefix + field.name] for field in fields(record) if prefix + field.name in row}
+
+
+def _unread(row: TriageRow, reason_code: str | None, audit: Audit) -> tuple[Detection, ...]:
+    """The refusal of a file whose bytes could not be read, which no recording holds; nothing while pending."""
+    if row.verdict is None:
+        return ()
+    channel = "mix" if audit.settings.channels == "mix" else "1"
+    empty = {"spoof_score": None, "probability": None, "segments": (), "duration_s": 0.0, "quality": None, "warnings": ()}
+    return (Detection(channel=channel, verdict=row.verdict, reason_code=reason_code, reason=row.reason, **empty),)
+
+
+def _reviewable(connection: sa.Connection, entry_ids: Sequence[int]) -> dict[int, int]:
+    """Recording id -> audit id of these entries.
+
+    Raises:
+        CoreError: some are unknown, pending or could not be read.
+    """
+    columns = entries.c.id, entries.c.path, entries.c.audit_id, entries.c.recording_id, entries.c.is_done
+    rows = []
+    for i in range(0, len(entry_ids), _IDS_PER_QUERY):
+        rows += connection.execute(sa.select(*columns).where(entries.c.id.in_(entry_ids[i : i + _IDS_PER_QUERY])))
+    if unknown := set(entry_ids) - {row.id for row in rows}:
+        raise StoreError(f"There is no file {min(unknown)} in this store.")
+    for is_done, why in ((False, "still to be scored"), (True, "could not be read")):
+        if names := [row.path for row in rows if row.recording_id is None and row.is_done == is_done]:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise CoreError(f"Nothing was reviewed: {', '.join(names[:3])}{more} {why}. Leave them out, then review the others.")
+    return {row.recording_id: row.audit_id for row in rows}
