@@ -121,6 +121,7 @@ def _at_least(lowest: int) -> Callable[[str], int]:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from training.coded import add_coded
     from training.loop import train
     from training.made import add_spoken
 
@@ -130,7 +131,8 @@ def _train(options: argparse.Namespace) -> None:
     several = options.seeds is not None
     keep_memory()
     for seed in range(options.seeds) if several else [options.seed]:
-        splits = (add_spoken(load_split(options.data, "train"), recipe.num_spoken, seed=seed), load_split(options.data, "dev"))
+        coded = add_coded(load_split(options.data, "train"), recipe.num_coded, seed=seed)
+        splits = (add_spoken(coded, recipe.num_spoken, seed=seed), load_split(options.data, "dev"))
         run = options.run / f"seed-{seed}" if several else options.run
         train(recipe, splits, options.data, run, seed=seed, device=options.device, compiles=options.compile)
 

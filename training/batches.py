@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from core.attacks.filtering import waveform_filtering
+from core.attacks.neural import neural_vocoder
 from core.attacks.resynthesis import MAKERS
+from core.attacks.shifting import formant_shift, pitch_shift
 from core.errors import CoreError
 from core.features import build_front_end
 from training.augment import augment_samples, mask_image
@@ -18,7 +21,8 @@ from training.crops import CropSampler
 from training.data import LabelledSplit, balanced_weights
 from training.recipes import Recipe
 
-_MAKERS = tuple(MAKERS.values())
+_MAKERS = (*MAKERS.values(), *(neural_vocoder,) * 4, pitch_shift, formant_shift, waveform_filtering)
+"""All equally frequent, but for the neural vocoder: what is met today is mostly neural."""
 
 
 class BatchMaker:

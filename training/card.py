@@ -47,6 +47,8 @@ def _training(detector: Detector) -> str:
     made = detector.manifest.provenance
     recipe, num = made["recipe"], made["num_recordings"]
     spoken = f", {recipe['num_spoken']} of them sentences by espeak-ng, flite and festival" if recipe["num_spoken"] else ""
+    if recipe["num_coded"]:
+        spoken += f", {recipe['num_coded']} coded as by telephones and messengers"
     kept = " ".join(
         f"Seed {each['seed']}: epoch {each['kept_epoch']:.0f} of {recipe['num_epochs']}, dev EER {each['kept_epoch_dev_eer']:.1%}."
         for each in made["members"]
@@ -55,7 +57,7 @@ def _training(detector: Detector) -> str:
     if recipe["copy_share"]:
         copies = (
             f"\n  {recipe['copy_share']:.0%} of the spoofs in a batch were replaced by copies of its bona fide speech, made by"
-            "\n  classical vocoders (`core.attacks`)."
+            "\n  vocoders (`core.attacks`)."
         )
     return (
         f"- **Trained on** {num['train']:,} recordings{spoken}; recipe `{recipe['name']}`, weights from"

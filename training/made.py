@@ -6,8 +6,6 @@ through (edge silence cut at random, level set at random, Opus at 48 kbit/s), so
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +17,7 @@ import torchaudio
 
 from core.attacks.speech_engines import Side, random_sentence, speak
 from core.audio import SAMPLE_RATE_HZ
+from training.coded import appended
 from training.crops import trim_edges
 from training.data import LabelledSplit, to_float
 
@@ -46,19 +45,8 @@ def add_spoken(split: LabelledSplit, num_spoken: int, *, seed: int) -> LabelledS
     sides = [_random_side(rng) for _ in range(num_spoken)]
     with ThreadPoolExecutor() as pool:
         spoken = [_finished(made, rng) for made in pool.map(_spoken_at_16_khz, sides)]
-    digest = hashlib.sha256(split.data_hash.encode())
-    for made in spoken:
-        digest.update(made.numpy().tobytes())
-    lengths = torch.tensor([len(made) for made in spoken])
     rows = pd.DataFrame([_row(number, side) for number, side in enumerate(sides)])
-    return dataclasses.replace(
-        split,
-        index=pd.concat([split.index, rows.astype({"known_system": "boolean"})], ignore_index=True),
-        samples=torch.cat([split.samples, *spoken]),
-        starts=torch.cat([split.starts, len(split.samples) + lengths.cumsum(0) - lengths]),
-        lengths=torch.cat([split.lengths, lengths]),
-        data_hash=digest.hexdigest(),
-    )
+    return appended(split, spoken, rows.astype({"known_system": "boolean"}))
 
 
 def _random_side(rng: np.random.Generator) -> Side:

@@ -48,6 +48,8 @@ class Recipe:
     """Share of the spoofs in a batch that are replaced by copies of its bona fide windows (`core.attacks`)."""
     num_spoken: int = 0
     """Sentences by installed engines, added to the training split (`training.made`)."""
+    num_coded: int = 0
+    """Recordings of both classes that went through a telephone's or messenger's coding, added too (`training.coded`)."""
     patience: int = 1_000
     """Epochs without a lower dev EER after which training stops."""
 
@@ -152,8 +154,29 @@ def earwitness() -> Recipe:
     )
 
 
+def telephone() -> Recipe:
+    """vgg27 at its own cost, among copies by a neural vocoder and speech from real telephone lines and messengers."""
+    return Recipe(
+        name="telephone",
+        model="vgg27",
+        features=FeatureConfig(kind="log_spectrogram"),
+        num_epochs=22,
+        learning_rate=6e-4,
+        weight_decay=0.02,
+        label_smoothing=0.05,
+        average_decay=0.995,
+        sampling="balanced",
+        random_crops=True,
+        channel_share=0.6,
+        masks_images=True,
+        copy_share=0.35,
+        num_spoken=450,
+        num_coded=2_400,
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe for recipe in (cnn_multiply, cnn_3000, resnet50_waveform, resnet50_spectrogram, earwitness)
+    recipe.__name__: recipe for recipe in (cnn_multiply, cnn_3000, resnet50_waveform, resnet50_spectrogram, earwitness, telephone)
 }
 """Name -> recipe."""
 
