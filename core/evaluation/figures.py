@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from core.evaluation.confusion import ConfusionMatrix, VerdictTable
 from core.evaluation.records import HIGHER_IS_BETTER, METRIC_TITLES, Cell, GroupTable, Metric, ReferenceColumn
-from core.figure_style import SCALE, SYMBOLS, cell_heat, cell_texts, colours_of, finished, text_of, wrapped
+from core.figure_style import SYMBOLS, cell_heat, cell_texts, colours_of, finished, text_of, wrapped
 from core.records import Verdict
 from core.runs.figures import run_colour
 
@@ -151,20 +151,7 @@ def _matrix_figure(
     shares = [[count / max(1, sum(row)) for count in row] for row in counts]
     signs = {True: -0.5, False: 0.5, None: 0.0}
     z = [[0.5 + signs[is_right(i, j)] * share for j, share in enumerate(row)] for i, row in enumerate(shares)]
-    figure = go.Figure(
-        go.Heatmap(
-            x=list(range(len(columns))),
-            y=list(range(len(rows))),
-            z=z,
-            zmin=0,
-            zmax=1,
-            colorscale=SCALE,
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
-        )
-    )
+    figure = go.Figure(cell_heat(z))
     figure.add_scatter(
         x=[j for _, j in places],
         y=[i for i, _ in places],
