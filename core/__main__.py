@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from core.commands.program import main
+
+def _main() -> int:
+    from core.commands.program import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Nothing else is imported before the scoring process is forked.
+    from core.scanning.supervision import supervised
+
+    sys.exit(supervised(_main) if sys.argv[1:2] in (["scan"], ["worker"]) else _main())

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,7 +56,7 @@ class Scorer:
         return raw if calibration is None else calibration.slope * raw + calibration.offset
 
     def score_files(
-        self, paths: Iterable[str | os.PathLike[str]], *, channels: Channels = "mix", stop: threading.Event | None = None
+        self, paths: Iterable[str | os.PathLike[str]], *, channels: Channels = "mix", is_stopped: Callable[[], bool] = bool
     ) -> Iterator[ScoredRecording]:
         """Scores many files, batched across them.
 
@@ -66,7 +65,7 @@ class Scorer:
         Args:
             paths: the files.
             channels: `mix` scores the average of the channels, `each` every channel by itself.
-            stop: when set, the iteration ends soon, without the files that are not complete.
+            is_stopped: asked at every window; when it says yes, the iteration ends without the files that are not complete.
 
         Yields:
             One record per file, in the order of the paths.
@@ -78,7 +77,7 @@ class Scorer:
             waiting.append(job)
             for window in job.windows():
                 batch.append(window)
-                if stop is not None and stop.is_set():
+                if is_stopped():
                     return
                 if len(batch) == BATCH_WINDOWS:
                     self._run(batch)

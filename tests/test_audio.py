@@ -12,8 +12,9 @@ import pytest
 import soundfile
 import torch
 
-from core.audio import AudioReader, load, probe, sha256_of
+from core.audio import AudioReader, load, sha256_of
 from core.errors import AudioRefusal
+from core.native_audio import probe
 from core.resample import SAMPLE_RATE_HZ, StreamResampler, _resampling
 
 LOST_SYNC = Path(__file__).parents[2] / "shared" / "fixtures" / "flac_lost_sync"
@@ -107,7 +108,7 @@ def test_the_fallback_goes_on_after_the_last_sample_given(tmp_path: Path, monkey
         yield soundfile.read(path, frames=20_000, dtype="float32", always_2d=True)[0]
         raise soundfile.LibsndfileError(161)
 
-    monkeypatch.setattr("core.audio._soundfile_blocks", breaks)
+    monkeypatch.setattr("core.native_audio._soundfile_blocks", breaks)
     assert torch.equal(load(path), whole)
 
 

@@ -168,7 +168,7 @@ def test_stop_ends_without_the_incomplete(scorer: Scorer, tmp_path: Path, write:
     paths = [write(tmp_path / f"{i:02}.wav", 2.0, i) for i in range(40)]
     stop = threading.Event()
     records = []
-    for record in scorer.score_files(paths, stop=stop):
+    for record in scorer.score_files(paths, is_stopped=stop.is_set):
         records.append(record)
         stop.set()
     assert [record.path for record in records] == [str(path) for path in paths[: len(records)]]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.audio import EXTENSIONS, SAMPLE_RATE_HZ, load, probe
+from core.audio import EXTENSIONS, SAMPLE_RATE_HZ, load
 from core.errors import AudioRefusal, CoreError
+from core.native_audio import probe
 from core.protocols import read_protocol, utterance_of
 from core.quality import QualityMeter
 from training import samples

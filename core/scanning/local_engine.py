@@ -14,10 +14,13 @@ from typing import Protocol
 import torch
 
 from core.audio import sha256_of
-from core.detect import Scorer
+from core.detect import Scorer, record_of
 from core.errors import AudioRefusal
 from core.records import Audit, FoundFile, PendingFile, ScanSettings, ScoredRecording
 from core.scanning.discovery import find_files
+from core.scanning.supervision import HANDS, MAX_DEATHS
+from core.scanning.trial import try_alone
+from core.sketches import refused_sketch
 from core.store.ledger import Ledger
 
 PAGE = 512
@@ -98,7 +101,9 @@ class _Work:
             known = self.ledger.known_hashes(hashes.values())
             for file in page:
                 sha256 = hashes.get(file.entry_id)
-                if sha256 in known:
+                if file.entry_id in HANDS.num_deaths and (refused := self._tried(file, sha256)):
+                    results.put(refused)
+                elif sha256 in known:
                     results.put(Result(file.entry_id, sha256, None, is_known=True))
                 elif sha256 is not None and first_with.setdefault(sha256, file.entry_id) != file.entry_id:
                     results.put(Result(file.entry_id, sha256, None, is_known=False))
@@ -111,15 +116,36 @@ class _Work:
         """Decodes and scores what the feeder passes on."""
         torch.set_num_threads(1)  # of this thread; the parallelism is across recordings
         taken: list[int] = []
+        slot = HANDS.slot()
 
         def paths() -> Iterator[str]:
             while (file := _get(self.to_score, self.stop)) is not None:
                 taken.append(file.entry_id)
+                slot.take(file.entry_id)
                 yield self._path(file)
+                slot.put_down()
 
-        scored = self.scorer.score_files(paths(), channels=self.audit.settings.channels, stop=self.stop)
+        def is_stopped() -> bool:
+            slot.step()
+            return self.stop.is_set()
+
+        scored = self.scorer.score_files(paths(), channels=self.audit.settings.channels, is_stopped=is_stopped)
         for position, record in enumerate(scored):
             results.put(Result(taken[position], record.sha256, record, is_known=False))
+
+    def _tried(self, file: PendingFile, sha256: str | None) -> Result | None:
+        """The refusal of a file that was in hand when a scoring process died, if decoding it alone fails too."""
+        path, channels = self._path(file), self.audit.settings.channels
+        try:
+            if HANDS.num_deaths[file.entry_id] > MAX_DEATHS:
+                raise AudioRefusal("decoder_crashed", f"Scoring processes died {MAX_DEATHS + 1} times with it in hand.")
+            try_alone(path)
+        except AudioRefusal as refusal:
+            sketch = refused_sketch(path, channels, refusal, sha256=sha256)
+            return Result(file.entry_id, sha256, record_of(sketch, {}, self.scorer.detector.manifest), is_known=False)
+        except OSError:  # it is gone; the scorer says so
+            pass
+        return None
 
     def _path(self, file: PendingFile) -> str:
         return os.path.join(self.audit.folder, os.fsdecode(file.path_bytes))

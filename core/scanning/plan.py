@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from core.audio import probe
 from core.detect import Scorer
 from core.errors import AudioRefusal
+from core.native_audio import probe
 from core.records import ScanSettings
 from core.scanning.discovery import find_files
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from core.audio import SAMPLE_RATE_HZ, probe
+from core.audio import SAMPLE_RATE_HZ
+from core.native_audio import probe
 from core.quality import ACTIVE_DB, ACTIVE_RANGE_DB, FRAME_SAMPLES, frame_levels_db
 from core.recording_start import read_start
 from core.records import AudioInfo

@@ -158,6 +158,7 @@ def _opened(path: str, name: str) -> LabSource | None:
         sha256 = resources.content_hash(path)
         if sha256 is None:
             raise CoreError(f"{name} cannot be read any more. Put the file back, or choose another.")
+        resources.check_upload(path)
         excerpt = resources.excerpt(path, sha256, "mix", 0.0)
         if excerpt.recording_s > MAX_EXCERPT_S:
             st.caption(f":material/content_cut: Of {escaped(name)}, the first {MAX_EXCERPT_S:.0f} s are used.")

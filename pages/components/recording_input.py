@@ -13,6 +13,7 @@ import streamlit as st
 
 from core.audio import EXTENSIONS
 from core.scanning.browse import SAMPLES_FOLDER
+from pages.components import resources
 
 _SOURCES = ("A file", "The microphone", "A sample")
 
@@ -29,6 +30,9 @@ class ChosenRecording:
 @contextmanager
 def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> Iterator[ChosenRecording | None]:
     """Widgets to choose a recording; yields it, or None. Uploads live in a file of their own that is then removed.
+
+    Raises:
+        AudioRefusal: decoding an upload crashes, or comes to no end.
 
     Args:
         first: the source that is offered first.
@@ -55,6 +59,7 @@ def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> 
         with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
             path = Path(folder, "recording" + os.path.splitext(upload.name)[1].lower())
             path.write_bytes(upload.getbuffer())
+            resources.check_upload(str(path))
             yield ChosenRecording(str(path), upload.name, channels)
     else:
         yield None

@@ -38,6 +38,7 @@ from core.preview import RecordingPreview, playable_wav, preview_recording
 from core.records import Audit, ScoredRecording
 from core.runs.folders import METRICS_FILE, Run
 from core.runs.metrics import Metrics, read_metrics
+from core.scanning.trial import try_alone
 from core.store.schema import default_url
 from core.store.store import Store
 from core.store.triage import codecs, folders
@@ -118,6 +119,26 @@ def _folders_and_codecs(url: str, audit_id: int, num_done: int, _store: Store) -
 @st.cache_data(max_entries=64, show_spinner="Listening ...")
 def _scored(sha256: str, detector_hash: str, channels: str, _path: str, _detector: Detector) -> ScoredRecording:
     return scorer(_detector).score_file(_path, channels=channels)
+
+
+def check_upload(path: str) -> None:
+    """Lets a process of its own decode a file from outside before this one, which serves everybody, does.
+
+    Raises:
+        AudioRefusal: that process crashed, or came to no end.
+    """
+    sha256 = content_hash(path)
+    if sha256 is not None and (refusal := _refusal_alone(sha256, path)):
+        raise AudioRefusal(*refusal)
+
+
+@st.cache_data(max_entries=1_000, show_spinner="Listening ...")
+def _refusal_alone(sha256: str, _path: str) -> tuple[str, str] | None:
+    try:
+        try_alone(_path)
+    except AudioRefusal as refusal:
+        return refusal.code, str(refusal)
+    return None
 
 
 def content_hash(path: str) -> str | None:

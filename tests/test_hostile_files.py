@@ -1,0 +1,117 @@
+"""Damaged files and files made to exhaust: each is refused or decoded, none ends or holds up the process. A few of 10,000 cases."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from core import native_audio
+from core.audio import AudioReader, sha256_of
+from core.errors import REFUSAL_CODES, AudioRefusal
+from core.native_audio import max_duration_s, native_blocks, probe
+from core.scanning.fuzz import case_of, run_cases, table, whole_recordings, with_ogg_checksums
+
+
+def test_damaged_recordings_are_decoded_or_refused() -> None:
+    outcomes = list(run_cases(range(400), seed=1))
+    assert [outcome.number for outcome in outcomes] == list(range(400))
+    assert {outcome.end for outcome in outcomes} <= {"decoded", *REFUSAL_CODES}, [o for o in outcomes if o.words]
+    assert {"decoded", "undecodable", "too_short"} < {outcome.end for outcome in outcomes}
+    assert {outcome.format for outcome in outcomes} == set(whole_recordings())
+
+
+def test_crashes_hangs_and_failures_are_counted() -> None:
+    ends = {2: "crash", 5: "hang", 7: "error"}
+    number = iter(range(100))
+
+    def decode(path: Path) -> str:
+        end = ends.get(int(path.stat().st_size and next(number)))
+        if end == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while end == "hang":
+            time.sleep(1)
+        if end == "error":
+            raise KeyError("planted")
+        return "decoded"
+
+    # The counter starts again in each forked process: crash at 2, then 2 again from there.
+    outcomes = list(run_cases(range(6), seed=0, hang_s=1.0, decode=decode))
+    assert [outcome.end for outcome in outcomes] == ["decoded", "decoded", "crash"] * 2
+    del ends[2]
+    outcomes = list(run_cases(range(14), seed=0, hang_s=1.0, decode=decode))
+    assert [outcome.end for outcome in outcomes] == [*["decoded"] * 5, "hang"] * 2 + ["decoded"] * 2
+    del ends[5]
+    outcomes = list(run_cases(range(9), seed=0, decode=decode))
+    assert [outcome.end for outcome in outcomes] == [*["decoded"] * 7, "error", "decoded"]
+    assert outcomes[7].words == "KeyError('planted')"
+    assert table(outcomes).splitlines()[-1].split() == ["all", "8", "0", "1", "0"]
+
+
+def test_a_case_can_be_made_again() -> None:
+    whole = whole_recordings()
+    assert case_of(17, whole, 3) == case_of(17, whole, 3)
+    assert case_of(17, whole, 3) != case_of(17, whole, 4)
+    assert all(with_ogg_checksums(whole[ending]) == whole[ending] for ending in ("ogg", "opus"))
+    broken = bytearray(whole["ogg"])
+    broken[22] ^= 1
+    assert with_ogg_checksums(broken) == whole["ogg"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", tmp_path, Path("/dev/zero")):
+        for read in (sha256_of, probe, AudioReader):
+            with pytest.raises(AudioRefusal, match=r"no file|could not be opened") as refusal:
+                read(path)
+            assert refusal.value.code == "unreadable"
+
+
+def test_a_small_file_that_expands_to_hours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.flac"
+    monkeypatch.setattr(native_audio, "_FREE_S", 60.0)  # in place of an hour
+    with soundfile.SoundFile(path, "w", 8_000, 1) as file:
+        for _ in range(9):
+            file.write(np.zeros(8_000 * 30))
+    assert path.stat().st_size < 30_000  # 270 s
+    with pytest.raises(AudioRefusal, match="bytes decode to more than") as refusal:
+        for _ in native_blocks(path, probe(path)):
+            pass
+    assert refusal.value.code == "too_long"
+
+
+def test_how_long_a_file_may_be() -> None:
+    assert max_duration_s(1_000) == 3_600
+    assert max_duration_s(4_320_000) == 43_200  # ten hours at 6 kbit/s are 27 MB
+    assert max_duration_s(10**10) == 24 * 3_600
+
+
+def test_headers_that_ask_for_too_much(tmp_path: Path) -> None:
+    many = tmp_path / "many.wav"
+    soundfile.write(many, np.zeros((100, 65)), 16_000)
+    with pytest.raises(AudioRefusal, match="declares 65 channels; expected 1 to 64"):
+        probe(many)
+    wide = tmp_path / "wide.wav"
+    soundfile.write(wide, np.zeros((200_000, 64), dtype=np.float32), 384_000)
+    blocks = list(native_blocks(wide, probe(wide)))
+    assert max(block.size for block in blocks) <= native_audio.MAX_BLOCK_VALUES
+    assert sum(block.shape[1] for block in blocks) == 200_000
+
+
+@pytest.mark.parametrize(
+    "name", ["line\nbreak.wav", "\u202egnp.wav", "\x1b[31mred.wav", os.fsdecode(b"\xff\xfe.wav"), "a" * 250 + ".wav"]
+)
+def test_odd_names_open(tmp_path: Path, name: str) -> None:
+    soundfile.write(os.fsencode(tmp_path / name), 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    assert sum(block.shape[1] for block in AudioReader(tmp_path / name)) == 16_000
+
+
+def test_a_path_longer_than_the_system_takes_is_refused() -> None:
+    with pytest.raises(AudioRefusal, match="could not be opened"):
+        sha256_of("/" + "a/" * 2_100 + "x.wav")
