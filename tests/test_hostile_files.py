@@ -104,6 +104,20 @@ def test_headers_that_ask_for_too_much(tmp_path: Path) -> None:
     assert sum(block.shape[1] for block in blocks) == 200_000
 
 
+def test_eight_channels_by_ffmpeg(tmp_path: Path) -> None:
+    path = tmp_path / "surround.mka"
+    loudness = np.arange(1, 9, dtype=np.float32) / 10
+    tone = np.sin(np.arange(48_000) / 20).astype(np.float32)
+    with av.open(str(path), "w", format="matroska") as out:
+        stream = out.add_stream("pcm_f32le", rate=48_000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray((tone[:, None] * loudness).reshape(1, -1), format="flt", layout="7.1")
+        frame.sample_rate = 48_000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    decoded = np.concatenate(list(native_blocks(path, probe(path))), axis=1)
+    assert np.allclose(decoded, loudness[:, None] * tone, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "name", ["line\nbreak.wav", "\u202egnp.wav", "\x1b[31mred.wav", os.fsdecode(b"\xff\xfe.wav"), "a" * 250 + ".wav"]
 )
