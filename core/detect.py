@@ -65,7 +65,7 @@ class Scorer:
         Args:
             paths: the files.
             channels: `mix` scores the average of the channels, `each` every channel by itself.
-            is_stopped: asked at every window; when it says yes, the iteration ends without the files that are not complete.
+            is_stopped: asked at every block and window; at its yes the iteration ends, without the files that are not complete.
 
         Yields:
             One record per file, in the order of the paths.
@@ -73,7 +73,7 @@ class Scorer:
         waiting: deque[_Job] = deque()
         batch: list[_Window] = []
         for path in paths:
-            job = _Job(path, channels, self.detector.manifest)
+            job = _Job(path, channels, self.detector.manifest, on_block=is_stopped)
             waiting.append(job)
             for window in job.windows():
                 batch.append(window)
@@ -138,12 +138,13 @@ class _Job:
     path: str | os.PathLike[str]
     channels: Channels
     manifest: DetectorManifest
+    on_block: Callable[[], object]
     scores: dict[tuple[int, int], float] = field(default_factory=dict)
     num_unscored: int = 0
     is_decoded: bool = False
 
     def __post_init__(self) -> None:
-        self.decoding = Decoding(self.path, self.channels, self.manifest.window_samples)
+        self.decoding = Decoding(self.path, self.channels, self.manifest.window_samples, on_block=self.on_block)
 
     @property
     def is_complete(self) -> bool:

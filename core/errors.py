@@ -77,3 +77,5 @@ REFUSAL_CODES = {
     "no_score": "the detector's network gives no finite score",
 }
 """Refusal code -> what it means, in words."""
+DECODER_FAILURES = frozenset({"decoder_crashed", "decoder_hung"})
+"""Codes of files that no process but one of their own may open."""

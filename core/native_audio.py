@@ -27,6 +27,8 @@ MAX_S = 24 * 3_600.0
 """Longer recordings are refused: cut them."""
 _FREE_S, _MIN_BYTES_PER_S = 3_600.0, 100.0
 """Beyond an hour a recording must have this many bytes for a second. AMR and Opus at their lowest have 600 to 750."""
+_MAX_VALUES_PER_S, _MAX_VALUES_PER_BYTE = 400_000, 8
+"""Values of all channels that are decoded: stereo at 192 kHz, or 8 for every byte that the file has."""
 
 # FFmpeg demuxers that hold one sound track in one file. Play lists (hls, concat, dash ...) are left out because
 # they open other files and addresses.
@@ -78,11 +80,14 @@ def native_blocks(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[np.
     Raises:
         AudioRefusal: `undecodable` when nothing could be decoded, `too_long`.
     """
-    num_frames, max_frames = 0, max_duration_s(info.size_bytes) * info.sample_rate_hz
+    max_s = max_duration_s(info.size_bytes)
+    max_values = max(max_s * _MAX_VALUES_PER_S, info.size_bytes * _MAX_VALUES_PER_BYTE)
+    num_frames = num_values = 0
     for block in _decoded(path, info):
         num_frames += block.shape[1]
-        if num_frames > max_frames:
-            raise _too_long(num_frames / info.sample_rate_hz, info.size_bytes)
+        num_values += block.size
+        if num_frames > max_s * info.sample_rate_hz or num_values > max_values:
+            raise _too_long(num_frames / info.sample_rate_hz, num_values, info.size_bytes)
         yield block
 
 
@@ -119,7 +124,8 @@ def _av_blocks(path: str | os.PathLike[str], *, num_skipped: int) -> Iterator[np
     """Blocks `[channel, frame]` as FFmpeg decodes them, without the first `num_skipped` frames."""
     with _open_av(path) as container:
         stream = container.streams.audio[0]
-        to_planar = av.AudioResampler(format="fltp")
+        # Packed: of a planar frame PyAV counts the planes past the end of an array when there are eight, and crashes.
+        to_packed = av.AudioResampler(format="flt")
         pending: list[np.ndarray] = []
         num_pending = 0
         for packet in container.demux(stream):
@@ -128,9 +134,9 @@ def _av_blocks(path: str | os.PathLike[str], *, num_skipped: int) -> Iterator[np
             except av.error.InvalidDataError:
                 continue  # one broken packet; the next may be whole
             for frame in frames:
-                for planar in to_planar.resample(frame):
-                    samples = planar.to_ndarray()[:, num_skipped:]
-                    num_skipped -= min(num_skipped, planar.samples)
+                for packed in to_packed.resample(frame):
+                    samples = packed.to_ndarray().reshape(packed.samples, -1).T[:, num_skipped:]
+                    num_skipped -= min(num_skipped, packed.samples)
                     pending.append(samples)
                     num_pending += samples.shape[1]
             if num_pending >= BLOCK_S * stream.rate or num_pending * len(pending[-1] if pending else ()) >= MAX_BLOCK_VALUES:
@@ -186,10 +192,10 @@ def _plausible(**declared: object) -> AudioInfo:
     return info
 
 
-def _too_long(duration_s: float, size_bytes: int) -> AudioRefusal:
+def _too_long(duration_s: float, num_values: int, size_bytes: int) -> AudioRefusal:
     if duration_s > MAX_S:
         return AudioRefusal("too_long", f"The recording is longer than {MAX_S / 3600:.0f} hours; cut it into shorter files.")
-    held = f"The file's {size_bytes:,} bytes decode to more than {duration_s / 3600:.1f} hours"
+    held = f"The file's {size_bytes:,} bytes decode to more than {num_values - 1:,} samples"
     return AudioRefusal("too_long", f"{held}, as no recording of speech does; it may be made to exhaust whoever opens it.")
 
 
@@ -206,6 +212,9 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         AudioRefusal: `unreadable` or `empty`.
     """
     try:
+        mode = os.stat(path).st_mode  # before it is opened: opening a device may do something
+        if not stat.S_ISREG(mode):
+            raise AudioRefusal("unreadable", "It is no file but a folder, a pipe, a socket or a device.")
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         raise AudioRefusal("unreadable", "The file is no longer there (moved, deleted, or a link to nowhere).") from None
@@ -213,12 +222,9 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise AudioRefusal("unreadable", "No permission to read the file; change its permissions, then try again.") from None
     except (OSError, ValueError) as error:
         raise AudioRefusal("unreadable", f"The file could not be opened: {error}.") from None
-    status = os.fstat(file.fileno())
-    if stat.S_ISREG(status.st_mode) and status.st_size:
+    if os.fstat(file.fileno()).st_size:
         return file
     file.close()
-    if not stat.S_ISREG(status.st_mode):
-        raise AudioRefusal("unreadable", "It is no file but a folder, a pipe or a device.")
     raise AudioRefusal("empty", "The file is 0 bytes long; copy or record it again.")
 
 

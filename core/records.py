@@ -122,6 +122,8 @@ class ScanSettings:
     """Whether files without a known audio ending are tried too."""
     include_hidden: bool = False
     """Whether files and folders whose name starts with a dot are looked at."""
+    follow_links: bool = False
+    """Whether links that lead out of the folder are followed."""
     protocol: str | None = None
     """Path of an ASVspoof protocol that labels the recordings."""
 

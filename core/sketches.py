@@ -6,7 +6,7 @@ A sketch and the scores of its windows make a record (`core.detect.record_of`), 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -60,10 +60,13 @@ class Decoding:
         path: the file.
         channels: `mix` averages the channels, `each` keeps them apart.
         window_samples: length of a window at 16 kHz.
+        on_block: told whenever some seconds have been decoded, be they silent.
     """
 
-    def __init__(self, path: str | os.PathLike[str], channels: Channels, window_samples: int) -> None:
-        self.path, self.channels, self.window_samples = os.fspath(path), channels, window_samples
+    def __init__(
+        self, path: str | os.PathLike[str], channels: Channels, window_samples: int, *, on_block: Callable[[], object] = bool
+    ) -> None:
+        self.path, self.channels, self.window_samples, self.on_block = os.fspath(path), channels, window_samples, on_block
         self._sha256: str | None = None
         self._info: AudioInfo | None = None
         self._refusal: AudioRefusal | None = None
@@ -78,6 +81,7 @@ class Decoding:
             self._info = reader.info
             self._tracks = [_Track(WindowStream(self.window_samples)) for _ in range(reader.num_channels)]
             for block in reader:
+                self.on_block()
                 for channel, (track, samples) in enumerate(zip(self._tracks, block, strict=True)):
                     track.meter.update(samples)
                     yield from _placed(channel, track, track.stream.push(samples))

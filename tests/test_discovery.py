@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,27 @@ def test_linked_folders_and_files_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "audio" / "one").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "audio" / "two").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "audio" / "link.wav").symlink_to(tmp_path / "elsewhere" / "x.wav")
-    assert found(tmp_path / "audio") == [b"a.wav", b"link.wav", b"one/x.wav"]
+    assert found(tmp_path / "audio", follow_links=True) == [b"a.wav", b"link.wav", b"one/x.wav"]
+
+
+def test_links_are_followed_within_the_folder_alone(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "x.wav")
+    make(tmp_path / "audio", "a.wav", "b/c.wav")
+    make(tmp_path / "audio-2", "y.wav")  # whose name begins as the folder's
+    (tmp_path / "audio" / "0").symlink_to(tmp_path / "audio" / "b")
+    (tmp_path / "audio" / "d.wav").symlink_to("b/../a.wav")
+    (tmp_path / "audio" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "audio" / "out.wav").symlink_to("../elsewhere/x.wav")
+    (tmp_path / "audio" / "b" / "nested").symlink_to("../out")
+    (tmp_path / "audio" / "b" / "second").symlink_to(tmp_path / "audio-2")
+    (tmp_path / "audio" / "out.txt").symlink_to("../elsewhere/x.wav")  # not wanted
+    left_out: list[str] = []
+    files = list(find_files(str(tmp_path / "audio"), ScanSettings(), on_left_out=left_out.append))
+    assert [file.path_bytes for file in files] == [b"a.wav", b"d.wav", b"0/c.wav"]
+    names = ["out", "out.wav", "0/nested", "0/second"]
+    assert left_out == [f"{name} is a link that leads out of the folder" for name in names]
+    (tmp_path / "link").symlink_to(tmp_path / "audio")  # what is audited may be a link itself
+    assert found(tmp_path / "link") == [b"a.wav", b"d.wav", b"0/c.wav"]
 
 
 def test_a_link_to_nowhere_is_a_file_to_be_refused_later(tmp_path: Path) -> None:
@@ -92,21 +113,61 @@ def test_a_link_to_nowhere_is_a_file_to_be_refused_later(tmp_path: Path) -> None
     assert found(tmp_path) == [b"a.wav", b"loop.wav", b"lost.wav"]
 
 
-def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+def test_what_is_no_file_is_to_be_refused_later(tmp_path: Path) -> None:
     make(tmp_path, "folder.wav/a.wav")
     os.mkfifo(tmp_path / "pipe.wav")
-    assert found(tmp_path) == [b"folder.wav/a.wav"]
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.wav"))
+        assert found(tmp_path, follow_links=True) == [b"pipe.wav", b"socket.wav", b"zero.wav", b"folder.wav/a.wav"]
+        assert found(tmp_path) == [b"pipe.wav", b"socket.wav", b"folder.wav/a.wav"]
+
+
+def test_folders_deeper_than_a_path_can_say(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "z/b.wav")
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(24):  # 24 x 201 bytes
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+            Path("x.wav").write_bytes(b"x")
+    finally:
+        os.chdir(here)
+    left_out: list[str] = []
+    files = list(find_files(str(tmp_path), ScanSettings(), on_left_out=left_out.append))
+    below = [file.path_bytes for file in files if file.path_bytes.startswith(b"ddd")]
+    assert len(files) == len(below) + 2
+    assert 15 < len(below) < 24
+    assert max(map(len, below)) > 3_000
+    assert len(left_out) == 1
+    assert left_out[0].endswith("could not be opened (File name too long)")
+
+
+def test_folders_thousands_deep(tmp_path: Path) -> None:
+    folders = [os.path.join(tmp_path, "d/" * i) for i in range(1, 1_200)]
+    for folder in folders:
+        os.mkdir(folder)
+    make(tmp_path, "z.wav")
+    Path(last := os.path.join(folders[-1], "x.wav")).write_bytes(b"x")
+    try:
+        assert found(tmp_path) == [b"z.wav", os.fsencode(os.path.relpath(last, tmp_path))]
+    finally:  # what clears up after tests goes down by recursion
+        os.remove(last)
+        for folder in reversed(folders):
+            os.rmdir(folder)
 
 
 def test_a_folder_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     make(tmp_path, "a.wav", "closed/b.wav", "open/c.wav")
     (tmp_path / "closed").chmod(0)
-    unreadable: list[str] = []
+    left_out: list[str] = []
     with ordinary_user():
-        files = list(find_files(str(tmp_path), ScanSettings(), on_unreadable=unreadable.append))
+        files = list(find_files(str(tmp_path), ScanSettings(), on_left_out=left_out.append))
     (tmp_path / "closed").chmod(0o700)
     assert [file.path_bytes for file in files] == [b"a.wav", b"open/c.wav"]
-    assert unreadable == ["closed"]
+    assert left_out == ["closed could not be opened (Permission denied)"]
 
 
 def test_the_folder_itself_must_be_there_and_open(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for path in (tmp_path / "pipe.wav", tmp_path, Path("/dev/zero")):
         for read in (sha256_of, probe, AudioReader):
-            with pytest.raises(AudioRefusal, match=r"no file|could not be opened") as refusal:
+            with pytest.raises(AudioRefusal, match="It is no file but a folder, a pipe, a socket or a device") as refusal:
                 read(path)
             assert refusal.value.code == "unreadable"
 
@@ -80,6 +80,20 @@ def test_a_small_file_that_expands_to_hours_is_refused(tmp_path: Path, monkeypat
         for _ in range(9):
             file.write(np.zeros(8_000 * 30))
     assert path.stat().st_size < 30_000  # 270 s
+    with pytest.raises(AudioRefusal, match="bytes decode to more than") as refusal:
+        for _ in native_blocks(path, probe(path)):
+            pass
+    assert refusal.value.code == "too_long"
+
+
+def test_a_small_file_of_many_channels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "wide.flac"
+    monkeypatch.setattr(native_audio, "_FREE_S", 60.0)
+    monkeypatch.setattr(native_audio, "_MAX_VALUES_PER_S", 10_000)  # in place of 400,000
+    with soundfile.SoundFile(path, "w", 192_000, 8) as file:
+        for _ in range(4):
+            file.write(np.zeros((192_000 * 5, 8)))
+    assert path.stat().st_size < 100_000  # 20 s, 31 million values where 1,000 s would have 10 million
     with pytest.raises(AudioRefusal, match="bytes decode to more than") as refusal:
         for _ in native_blocks(path, probe(path)):
             pass

@@ -208,7 +208,7 @@ def test_closed_files_and_folders_are_reported(
     rows = rows_of(store, audit.id)
     assert {path: row.reason_code for path, row in rows.items()} == {"open/r0000.wav": "unreadable", "open/r0001.wav": None}
     assert "permission" in rows["open/r0000.wav"].reason.lower()
-    assert audit.message == "1 subfolders could not be opened and were left out, the first is closed."
+    assert audit.message == "Left out: closed could not be opened (Permission denied)."
 
 
 # What is known ---------------------------------------------------------------------------------------------------
@@ -548,7 +548,7 @@ def test_a_killed_worker_loses_and_repeats_nothing(
     finally:
         os.sched_setaffinity(0, cores)
     audit = wait_for(store, audit_id, lambda audit: audit.num_done >= 10)
-    os.kill(int(audit.worker.split(":")[-2]), signal.SIGKILL)
+    os.killpg(os.getpgid(int(audit.worker.split(":")[-2])), signal.SIGKILL)  # its supervisor too
     audit = wait_for(store, audit_id, lambda audit: audit.status is not AuditStatus.RUNNING)
     assert audit.status is AuditStatus.INTERRUPTED
     assert 10 <= audit.num_done < 160

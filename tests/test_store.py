@@ -417,6 +417,8 @@ def _make_older(store: Store, version: int) -> None:
             connection.exec_driver_sql(statement)
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("ALTER TABLE entries ADD UNIQUE (audit_id, path_bytes)")
+        if version < 4:
+            connection.exec_driver_sql("DROP TABLE events")
         if version == 1:
             for name in ("audit_labels", "systems", "trial_sets"):
                 connection.exec_driver_sql(f"DROP TABLE {name}")

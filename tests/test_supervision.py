@@ -8,14 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from core.errors import AudioRefusal
+from core.records import ScanSettings
+from core.scanning import trial
+from core.scanning.plan import dry_run
 from core.scanning.supervision import Hands, supervised
-from core.scanning.trial import try_alone
+from core.scanning.trial import tried, try_alone
 from core.store.store import Store
 from core.store.triage import entry_detail, failures
 
@@ -92,6 +96,45 @@ def test_a_file_tried_alone(planted: Path) -> None:
     with pytest.raises(AudioRefusal, match="no end within 1 s") as hang:
         try_alone(planted / "hang1.wav", limit_s=1.0)
     assert (crash.value.code, hang.value.code) == ("decoder_crashed", "decoder_hung")
+
+
+def test_files_tried_one_after_the_other(planted: Path) -> None:
+    names = ["good00.wav", "crash1.wav", "none.wav", "good01.wav", "hang1.wav", "crash2.wav", "good02.wav"]
+    outcomes = list(tried([planted / name for name in names], limit_s=2.0))
+    assert [outcome.code if isinstance(outcome, AudioRefusal) else outcome.duration_s for outcome in outcomes] == [
+        1.5, "decoder_crashed", "unreadable", 1.5, "decoder_hung", "decoder_crashed", 1.5
+    ]  # fmt: skip
+    probed = list(tried([planted / name for name in names], how="probe"))  # which reads no samples
+    assert [isinstance(outcome, AudioRefusal) for outcome in probed] == [name == "none.wav" for name in names]
+    assert list(tried([])) == []
+
+
+def test_single_files_are_tried_before_they_are_scored(planted: Path) -> None:
+    command = [sys.executable, "-m", "core", "score", "crash1.wav", "good00.wav", "none.wav"]
+    environment = os.environ | {"PYTHONPATH": f"{os.environ['PYTHONPATH']}:{Path(__file__).parents[1]}"}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=planted, env=environment)
+    assert run.returncode == 1, run.stderr
+    crashed, scored, missing = run.stdout.splitlines()
+    assert crashed.startswith("refused       crash1.wav: Decoding it ended the process that tried (SIGSEGV)")
+    assert "good00.wav: score" in scored
+    assert missing.startswith("refused       none.wav: The file is no longer there")
+
+
+def test_a_dry_run_decodes_nothing_that_crashes(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "MIN_LIMIT_S", 2.0)
+    timed: list[str] = []
+    manifest = SimpleNamespace(window_s=4.0)
+    scorer = SimpleNamespace(
+        detector=SimpleNamespace(manifest=manifest), num_threads=1, score_files=lambda paths: timed.extend(paths) or ()
+    )
+    monkeypatch.setattr("core.scanning.plan.time.monotonic", iter(range(100)).__next__)
+    for pattern, num_decoded in (("*", 6), ("crash*", 0)):
+        timed.clear()
+        plan = dry_run(str(planted), ScanSettings(pattern=pattern), scorer=scorer)
+        assert plan.num_unreadable == 0
+        assert (plan.expected_s is None) == (num_decoded == 0)
+        assert len(set(timed)) == num_decoded
+        assert not [path for path in timed if os.path.basename(path).startswith(("crash", "hang"))]
 
 
 def test_work_that_dies_again_and_again_is_given_up(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

@@ -139,10 +139,11 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
 
 def _score(options: argparse.Namespace) -> int:
     from core.detect import Scorer
+    from core.scanning.local_engine import score_untrusted
 
     scorer = Scorer(detector_named(options.detector), num_threads=len(os.sched_getaffinity(0)))
     num_refused = 0
-    for record in scorer.score_files(options.files, channels=options.channels):
+    for record in score_untrusted(scorer, options.files, channels=options.channels):
         num_refused += all(detection.verdict is Verdict.REFUSED for detection in record.detections)
         if options.json:
             print(json.dumps(without_nan(asdict(record))))

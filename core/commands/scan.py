@@ -34,6 +34,7 @@ def add_to(scan: argparse.ArgumentParser) -> argparse.ArgumentParser:
     scan.add_argument("--pattern", default="", metavar="GLOB", help="only paths within the folder that match, e.g. '2026/*.wav'")
     scan.add_argument("--all-files", action="store_true", help="try files without a known audio ending too")
     scan.add_argument("--hidden", action="store_true", help="look into hidden files and folders too")
+    scan.add_argument("--follow-links", action="store_true", help="follow links that lead out of the folder too")
     scan.add_argument("--engine", choices=ENGINES, default="local", help="this process (default), or a Ray cluster")
     scan.add_argument(
         "--address",
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         pattern=options.pattern,
         all_files=options.all_files,
         include_hidden=options.hidden,
+        follow_links=options.follow_links,
         protocol=os.path.abspath(options.protocol) if options.protocol else None,
     )
     detector = detector_named(options.detector)

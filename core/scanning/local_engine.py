@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +13,13 @@ from typing import Protocol
 
 import torch
 
-from core.audio import sha256_of
+from core.audio import Channels, sha256_of
 from core.detect import Scorer, record_of
-from core.errors import AudioRefusal
+from core.errors import DECODER_FAILURES, AudioRefusal
 from core.records import Audit, FoundFile, PendingFile, ScanSettings, ScoredRecording
 from core.scanning.discovery import find_files
 from core.scanning.supervision import HANDS, MAX_DEATHS
-from core.scanning.trial import try_alone
+from core.scanning.trial import tried, try_alone
 from core.sketches import refused_sketch
 from core.store.ledger import Ledger
 
@@ -43,7 +43,7 @@ Results = queue.Queue[Result | Exception | None]
 class Engine(Protocol):
     """Lists an audit's files, and finds a result for each pending one."""
 
-    def find(self, folder: str, settings: ScanSettings, on_unreadable: Callable[[str], None]) -> Iterator[FoundFile]:
+    def find(self, folder: str, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
         """The files of a place, in a stable order.
 
         Raises:
@@ -64,9 +64,9 @@ class LocalEngine:
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
 
-    def find(self, folder: str, settings: ScanSettings, on_unreadable: Callable[[str], None]) -> Iterator[FoundFile]:
+    def find(self, folder: str, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
         """As `Engine`."""
-        return find_files(folder, settings, on_unreadable=on_unreadable)
+        return find_files(folder, settings, on_left_out=on_left_out)
 
     def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
         """As `Engine`."""
@@ -141,14 +141,29 @@ class _Work:
                 raise AudioRefusal("decoder_crashed", f"Scoring processes died {MAX_DEATHS + 1} times with it in hand.")
             try_alone(path)
         except AudioRefusal as refusal:
-            sketch = refused_sketch(path, channels, refusal, sha256=sha256)
-            return Result(file.entry_id, sha256, record_of(sketch, {}, self.scorer.detector.manifest), is_known=False)
+            return Result(file.entry_id, sha256, refused_record(self.scorer, path, channels, refusal, sha256), is_known=False)
         except OSError:  # it is gone; the scorer says so
             pass
         return None
 
     def _path(self, file: PendingFile) -> str:
         return os.path.join(self.audit.folder, os.fsdecode(file.path_bytes))
+
+
+def score_untrusted(scorer: Scorer, paths: Sequence[str], *, channels: Channels = "mix") -> Iterator[ScoredRecording]:
+    """As `Scorer.score_files`, each file tried alone before it is decoded here."""
+    for path, outcome in zip(paths, tried(paths), strict=True):
+        if isinstance(outcome, AudioRefusal) and outcome.code in DECODER_FAILURES:
+            yield refused_record(scorer, path, channels, outcome)
+        else:
+            yield scorer.score_file(path, channels=channels)
+
+
+def refused_record(
+    scorer: Scorer, path: str, channels: Channels, refusal: AudioRefusal, sha256: str | None = None
+) -> ScoredRecording:
+    """The record of a file that is not opened here."""
+    return record_of(refused_sketch(path, channels, refusal, sha256=sha256), {}, scorer.detector.manifest)
 
 
 def _put(items: queue.Queue, item: object, stop: threading.Event) -> None:

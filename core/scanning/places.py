@@ -54,14 +54,14 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise ScanError(f"{url} cannot be opened: {_words(error)}.") from None
 
 
-def find_in(place: str, settings: ScanSettings, *, on_unreadable: Callable[[str], None] | None = None) -> Iterator[FoundFile]:
+def find_in(place: str, settings: ScanSettings, *, on_left_out: Callable[[str], None] | None = None) -> Iterator[FoundFile]:
     """Files below a path or URL that the settings let through, folder by folder in the order of their names.
 
     Raises:
         ScanError: the place is not there or cannot be listed.
     """
     if not is_url(place):
-        yield from find_files(place, settings, on_unreadable=on_unreadable)
+        yield from find_files(place, settings, on_left_out=on_left_out)
         return
     filesystem, root = open_filesystem(place)
     try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from core.detect import Scorer
 from core.errors import AudioRefusal
-from core.native_audio import probe
 from core.records import ScanSettings
 from core.scanning.discovery import find_files
+from core.scanning.trial import tried
 
 MAX_PROBED = 200
 """Files opened to estimate hours and formats; they are spread evenly over the list."""
@@ -37,7 +37,7 @@ class ScanPlan:
 
 
 def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None) -> ScanPlan:
-    """Lists a folder and probes up to `MAX_PROBED` files of it; writes nothing.
+    """Lists a folder and probes up to `MAX_PROBED` files of it, in a process of their own; writes nothing.
 
     Args:
         folder: what would be audited.
@@ -53,15 +53,13 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
     paths = [os.path.join(folder, os.fsdecode(file.path_bytes)) for file in probed]
     codecs: Counter[str] = Counter()
     durations = {}
-    for path in paths:
-        try:
-            info = probe(path)
-        except AudioRefusal:
-            continue
-        codecs[info.codec] += 1
-        durations[path] = info.duration_s or 0.0
+    for path, info in zip(paths, tried(paths, how="probe"), strict=True):
+        if not isinstance(info, AudioRefusal):
+            codecs[info.codec] += 1
+            durations[path] = info.duration_s or 0.0
     per_probed = len(files) / max(1, len(paths))
     audio_s = sum(durations.values()) * per_probed
+    expected_s = _expected_s(scorer, durations) if scorer and durations else None
     return ScanPlan(
         folder=folder,
         num_files=len(files),
@@ -70,21 +68,23 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
         num_unreadable=len(paths) - len(durations),
         hours=audio_s / 3_600,
         formats=tuple((codec, round(num * per_probed)) for codec, num in codecs.most_common()),
-        expected_s=_expected_s(scorer, durations) * per_probed if scorer and durations else None,
+        expected_s=expected_s and expected_s * per_probed,
         example_paths=tuple(os.path.relpath(path, folder).encode("utf-8", "backslashreplace").decode() for path in paths[:5]),
     )
 
 
-def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float:
-    """Time to score all of `durations` on this machine's cores, from scoring a few of them on the scorer's."""
+def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float | None:
+    """Time to score all of `durations` on this machine's cores, from scoring a few on the scorer's; None if none decodes."""
     timed = sorted(durations, key=durations.get)[:: max(1, len(durations) // 8)][:8]
     timed = [path for path in timed if durations[path] <= 60] or timed[:1]
+    timed = [path for path, outcome in zip(timed, tried(timed), strict=True) if not isinstance(outcome, AudioRefusal)]
     list(scorer.score_files(timed[:1]))  # the first call of a session is slower
     started = time.monotonic()
     list(scorer.score_files(timed))
     elapsed_s = time.monotonic() - started
     # A recording shorter than a window costs as much as a window.
     window_s = scorer.detector.manifest.window_s
-    cost = sum(max(window_s, durations[path]) for path in timed)
+    if not (cost := sum(max(window_s, durations[path]) for path in timed)):
+        return None
     total = sum(max(window_s, duration_s) for duration_s in durations.values())
     return elapsed_s / cost * total * scorer.num_threads / len(os.sched_getaffinity(0))

@@ -193,14 +193,14 @@ class _Run:
     def _list(self) -> None:
         settings = self.audit.settings
         trials = read_protocol(settings.protocol) if settings.protocol else {}
-        unreadable: list[str] = []
-        found = self.engine.find(self.audit.folder, settings, unreadable.append)
+        left_out: list[str] = []
+        found = self.engine.find(self.audit.folder, settings, left_out.append)
         while files := list(islice(found, LISTING_BATCH)):
             self.ledger.add_entries(files, trials)
             self._beat()
         self.ledger.mark_listed()
-        if unreadable:
-            self.message = f"{len(unreadable)} subfolders could not be opened and were left out, the first is {unreadable[0]}."
+        if left_out:
+            self.message = f"Left out: {left_out[0]}" + (f", and {len(left_out) - 1} more." if left_out[1:] else ".")
 
     def _pass(self) -> AuditStatus:
         results: Results = queue.Queue()

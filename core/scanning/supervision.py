@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 HANG_S = 300.0
-"""A file that gives no window for so long holds its thread. An hour of silence decodes in less than 10 s."""
+"""A file that gives nothing for so long holds its thread. It gives a block of 30 s in some milliseconds."""
 MAX_DEATHS = 3
 """The scoring process may die so often in a row without finishing a file."""
 _LOOK_S = 0.2

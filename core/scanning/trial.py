@@ -1,23 +1,30 @@
-"""A file tried alone: decoded in a process of its own, within limits, and thrown away. Tells what would happen, keeps nothing.
+"""Files tried alone: probed or decoded in a process of its own, within limits. Tells what would happen, keeps no audio.
 
-`python -m core.scanning.trial PATH` decodes the file and ends; a refusal is an end like any other.
+`python -m core.scanning.trial probe|decode` reads paths from its input, each ended by NUL, and prints a line of JSON for each.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
-from core.errors import AudioRefusal
+from core.errors import DECODER_FAILURES, AudioRefusal
 from core.native_audio import native_blocks, probe
+from core.records import AudioInfo
 
 MEMORY_BYTES = 2 * 2**30
 """Address space of a trial. Decoders need some megabytes, numpy's threads some hundred."""
 MIN_LIMIT_S, _BYTES_PER_S = 20.0, 2**20
-"""Time of a trial: at least so long, a second more for every megabyte. FLAC decodes at about 50 MB/s."""
+"""Time of a trial: so long, and a second for every megabyte. FLAC decodes at about 50 MB/s."""
 
 
 def try_alone(path: str | os.PathLike[str], *, limit_s: float | None = None) -> None:
@@ -27,25 +34,71 @@ def try_alone(path: str | os.PathLike[str], *, limit_s: float | None = None) -> 
         limit_s: time limit; from the file's size when None.
 
     Raises:
-        AudioRefusal: `decoder_crashed` or `decoder_hung`.
+        AudioRefusal: one of `DECODER_FAILURES`.
     """
-    limit_s = limit_s or trial_limit_s(os.path.getsize(path))
-    command = [sys.executable, "-m", "core.scanning.trial", os.fspath(path)]
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    (outcome,) = tried([path], limit_s=limit_s)
+    if isinstance(outcome, AudioRefusal) and outcome.code in DECODER_FAILURES:
+        raise outcome
+
+
+def tried(
+    paths: Iterable[str | os.PathLike[str]], *, how: Literal["probe", "decode"] = "decode", limit_s: float | None = None
+) -> Iterator[AudioInfo | AudioRefusal]:
+    """What comes of each file, in a process that does one after the other; a new one goes on after a crash or a hang.
+
+    Args:
+        how: look at what the container declares, or decode all of it too.
+        limit_s: time limit of a file; from its size when None.
+    """
+    todo = list(map(os.path.abspath, paths))  # the process has another folder
+    while todo:
+        for outcome in _in_one_process(todo, how, limit_s):
+            yield outcome
+            todo = todo[1:]
+
+
+def _in_one_process(paths: list[str], how: str, limit_s: float | None) -> Iterator[AudioInfo | AudioRefusal]:
+    """Outcomes until one is a crash or a hang."""
+    with tempfile.TemporaryFile() as given:
+        given.write(b"".join(os.fsencode(path) + b"\0" for path in paths))
+        given.seek(0)
+        command = [sys.executable, "-m", "core.scanning.trial", how]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "cwd": Path(__file__).parents[2]}
+        process = subprocess.Popen(command, stdin=given, **options)
     try:
-        ended = subprocess.run(command, timeout=limit_s, check=False, cwd=Path(__file__).parents[2], **options)
-    except subprocess.TimeoutExpired:
-        sentence = f"Decoding it came to no end within {limit_s:.0f} s, so it was left out; convert it with a tool that you trust."
-        raise AudioRefusal("decoder_hung", sentence) from None
-    if ended.returncode:
-        end = signal.Signals(-ended.returncode).name if ended.returncode < 0 else f"exit status {ended.returncode}"
-        sentence = f"Decoding it ended the process that tried ({end}), so it was left out; it is damaged, or made to attack."
-        raise AudioRefusal("decoder_crashed", sentence)
+        for path in paths:
+            limit = limit_s or MIN_LIMIT_S + _size_bytes(path) / _BYTES_PER_S
+            killer = threading.Timer(limit, process.kill)
+            killer.start()
+            line = process.stdout.readline()
+            is_hung = not killer.is_alive()
+            killer.cancel()
+            if not line.endswith(b"\n"):
+                yield _hung(limit) if is_hung else _crashed(process.wait())
+                return
+            told = json.loads(line)
+            yield AudioRefusal(*told) if isinstance(told, list) else AudioInfo(**told)
+    finally:
+        process.kill()
+        process.communicate()
 
 
-def trial_limit_s(size_bytes: int) -> float:
-    """How long a trial of a file of that size may take."""
-    return MIN_LIMIT_S + size_bytes / _BYTES_PER_S
+def _hung(limit_s: float) -> AudioRefusal:
+    sentence = f"Decoding it came to no end within {limit_s:.0f} s, so it was left out; convert it with a tool that you trust."
+    return AudioRefusal("decoder_hung", sentence)
+
+
+def _crashed(code: int) -> AudioRefusal:
+    end = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    sentence = f"Decoding it ended the process that tried ({end}), so it was left out; it is damaged, or made to attack."
+    return AudioRefusal("decoder_crashed", sentence)
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except (OSError, ValueError):
+        return 0
 
 
 def limit_this_process(memory_bytes: int = MEMORY_BYTES) -> None:
@@ -58,14 +111,18 @@ def limit_this_process(memory_bytes: int = MEMORY_BYTES) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _decode(path: str) -> None:
+def _try(path: str, how: str) -> dict | tuple[str, str]:
     try:
-        for _ in native_blocks(path, probe(path)):
-            pass
-    except AudioRefusal:
-        pass
+        info = probe(path)
+        if how == "decode":
+            for _ in native_blocks(path, info):
+                pass
+    except AudioRefusal as refusal:
+        return refusal.code, str(refusal)
+    return asdict(info)
 
 
 if __name__ == "__main__":
     limit_this_process()
-    _decode(sys.argv[1])
+    for name in sys.stdin.buffer.read().split(b"\0")[:-1]:
+        print(json.dumps(_try(os.fsdecode(name), sys.argv[1])), flush=True)

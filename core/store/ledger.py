@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from core.errors import StoreError
 from core.protocols import Trial, utterance_of
 from core.records import AudioInfo, Audit, AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
+from core.store.events import append_event
 from core.store.filters import of_mode
 from core.store.patience import Patience, patient
 from core.store.schema import audits, entries, recordings, scores, segments
@@ -86,6 +87,7 @@ class Ledger:
                 "message": None,
             }
             connection.execute(audits.update().where(audits.c.id == self.audit_id).values(values | {"finished_at": None}))
+            append_event(connection, self.audit_id, "started", is_once=True, worker=self.worker)
             return True
 
     def beat(self, seconds: float) -> str:
@@ -112,10 +114,13 @@ class Ledger:
         """Ends the worker's hold on the audit and says where it stands."""
         finished_at = time.time() if status in (AuditStatus.FINISHED, AuditStatus.CANCELLED, AuditStatus.FAILED) else None
         values = {"status": status, "message": message, "worker": None, "finished_at": finished_at}
+        mine = (audits.c.id == self.audit_id) & (audits.c.worker == self.worker)
+        counters = [audits.c[name] for name in ("num_files", "num_done", *_VERDICT_COUNTERS.values())]
         with self.store.writing() as connection:
-            connection.execute(
-                audits.update().where((audits.c.id == self.audit_id) & (audits.c.worker == self.worker)).values(values)
-            )
+            if connection.execute(audits.update().where(mine).values(values)).rowcount:
+                counts = connection.execute(sa.select(*counters).where(audits.c.id == self.audit_id)).mappings().one()
+                details = dict(counts) | {"status": status, "message": message, "worker": self.worker}
+                append_event(connection, self.audit_id, "ended", is_once=True, **details)
 
     @patient
     def add_entries(self, files: Sequence[FoundFile], trials: dict[str, Trial] | None = None) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.errors import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = sa.MetaData()
 
@@ -196,6 +196,19 @@ audit_labels = sa.Table(
     sa.Column("trial_set_key", sa.ForeignKey("trial_sets.key"), nullable=False),
 )
 
+# Append-only, each entry bound to the one before: `core.store.events`.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("audit_id", sa.ForeignKey("audits.id"), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
         "CREATE TABLE trial_sets (key VARCHAR(32) NOT NULL PRIMARY KEY, name TEXT NOT NULL, num_bona_fide INTEGER NOT NULL,"
@@ -207,6 +220,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         " trial_set_key VARCHAR(32) NOT NULL REFERENCES trial_sets (key))",
     ),
     3: ("DROP INDEX entries_by_risk",),
+    4: (
+        "CREATE TABLE events (audit_id INTEGER NOT NULL REFERENCES audits (id), number INTEGER NOT NULL,"
+        " at FLOAT NOT NULL, actor TEXT NOT NULL, action VARCHAR(16) NOT NULL, details TEXT NOT NULL,"
+        " hash VARCHAR(64) NOT NULL, PRIMARY KEY (audit_id, number))",
+    ),
 }
 """Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes.
 

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import StoreError
 from core.records import STALE_S, Audit, AuditStatus, ScanSettings
 from core.store.engine import WRITES, open_engine, shown_url
+from core.store.events import append_event
 from core.store.failures import store_error_of
 from core.store.schema import audits, default_url, detectors
 
@@ -70,7 +71,10 @@ class Store:
             connection.execute(self.insert_new(detectors), row)
             values = {"folder": folder, "detector_hash": detector.hash, "settings": json.dumps(asdict(settings))}
             values |= {"status": AuditStatus.QUEUED, "requested": "run", "created_at": time.time()}
-            return connection.execute(audits.insert().values(values)).inserted_primary_key[0]
+            audit_id = connection.execute(audits.insert().values(values)).inserted_primary_key[0]
+            said = {"folder": folder, "detector": detector.name, "detector_hash": detector.hash, "settings": asdict(settings)}
+            append_event(connection, audit_id, "created", **said)
+            return audit_id
 
     def audit(self, audit_id: int) -> Audit:
         """One audit.
@@ -114,7 +118,8 @@ class Store:
         """Asks the worker to `run`, `pause` or `cancel`; it obeys within a second or so."""
         with self.writing() as connection:
             this = audits.c.id == audit_id
-            connection.execute(audits.update().where(this).values(requested=wish))
+            if connection.execute(audits.update().where(this).values(requested=wish)).rowcount:
+                append_event(connection, audit_id, "asked", wish=wish)
             row = connection.execute(sa.select(audits.c.status, audits.c.worker, audits.c.heartbeat_at).where(this)).one_or_none()
             if wish == "run" or row is None or (row.worker and not is_dead(row.worker, row.heartbeat_at)):
                 return

@@ -30,6 +30,7 @@ from core.records import (
     TriageRow,
     Verdict,
 )
+from core.store.events import append_event, named_recordings
 from core.store.filters import CHANNEL_ORDER, EVERYTHING, ORDERS, filter_condition, newest_review, of_mode
 from core.store.schema import entries, recordings, reviews, scores, segments
 from core.store.store import Store
@@ -200,9 +201,17 @@ def add_reviews(store: Store, entry_ids: Sequence[int], *, verdict: str, reviewe
     with store.writing() as connection:
         found = _reviewable(connection, entry_ids)
         if found:
-            rows = [values | {"recording_id": recording_id, "audit_id": audit_id} for recording_id, audit_id in found.items()]
+            rows = [values | {"recording_id": recording_id, "audit_id": audit_id} for recording_id, (audit_id, _) in found.items()]
             connection.execute(reviews.insert(), rows)
+            _log_reviews(connection, found, values)
     return len(found)
+
+
+def _log_reviews(connection: sa.Connection, found: dict[int, tuple[int, str]], review: dict[str, Any]) -> None:
+    for audit_id in sorted({audit_id for audit_id, _ in found.values()}):
+        named = named_recordings([sha256 for its_audit, sha256 in found.values() if its_audit == audit_id])
+        said = {"verdict": review["verdict"], "note": review["note"]}
+        append_event(connection, audit_id, "reviewed", actor=review["reviewer"], **said, **named)
 
 
 # Rows to records ------------------------------------------------------------------------------------------------
@@ -268,20 +277,22 @@ def _unread(row: TriageRow, reason_code: str | None, audit: Audit) -> tuple[Dete
     return (Detection(channel=channel, verdict=row.verdict, reason_code=reason_code, reason=row.reason, **empty),)
 
 
-def _reviewable(connection: sa.Connection, entry_ids: Sequence[int]) -> dict[int, int]:
-    """Recording id -> audit id of these entries.
+def _reviewable(connection: sa.Connection, entry_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """Recording id -> audit id and content hash of these entries.
 
     Raises:
         CoreError: some are unknown, pending or could not be read.
     """
-    columns = entries.c.id, entries.c.path, entries.c.audit_id, entries.c.recording_id, entries.c.is_done
+    columns = entries.c.id, entries.c.path, entries.c.audit_id, entries.c.recording_id, entries.c.is_done, recordings.c.sha256
+    query = sa.select(*columns).outerjoin_from(entries, recordings, recordings.c.id == entries.c.recording_id)
+    query = query.order_by(entries.c.id)
     rows = []
     for i in range(0, len(entry_ids), _IDS_PER_QUERY):
-        rows += connection.execute(sa.select(*columns).where(entries.c.id.in_(entry_ids[i : i + _IDS_PER_QUERY])))
+        rows += connection.execute(query.where(entries.c.id.in_(entry_ids[i : i + _IDS_PER_QUERY])))
     if unknown := set(entry_ids) - {row.id for row in rows}:
         raise StoreError(f"There is no file {min(unknown)} in this store.")
     for is_done, why in ((False, "still to be scored"), (True, "could not be read")):
         if names := [row.path for row in rows if row.recording_id is None and row.is_done == is_done]:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise CoreError(f"Nothing was reviewed: {', '.join(names[:3])}{more} {why}. Leave them out, then review the others.")
-    return {row.recording_id: row.audit_id for row in rows}
+    return {row.recording_id: (row.audit_id, row.sha256) for row in rows}

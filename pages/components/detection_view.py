@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.checkpoints import Detector, DetectorManifest
-from core.errors import AudioRefusal
+from core.errors import DECODER_FAILURES, AudioRefusal
 from core.figures import recording_figure
 from core.preview import MAX_PLAYED_S
 from core.quality import WARNINGS
@@ -58,7 +58,7 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
         _show_numbers(detection, detector)
     for code in detection.warnings:
         st.caption(f":material/info: {WARNINGS[code]}")
-    if path is None or sha256 is None:
+    if path is None or sha256 is None or detection.reason_code in DECODER_FAILURES:
         return
     try:
         preview = resources.preview(path, sha256, detection.channel)

@@ -1,0 +1,58 @@
+"""core.store.events: who did what when, in a chain that tells of every change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+from ledger_records import make_audit, scored
+
+from core.store.events import audit_events, broken_links, named_recordings
+from core.store.store import Store
+from core.store.triage import add_reviews
+
+
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
+
+
+def test_the_log_tells_who_did_what_and_is_chained(store: Store) -> None:
+    audit_id, ids = make_audit(store, [scored("a.wav", 2.0), scored("b.wav", 1.0)])
+    other, _ = make_audit(store, [])
+    add_reviews(store, [ids["a.wav"], ids["b.wav"]], verdict="spoof", reviewer="Ada", note="hiss")
+    store.request(audit_id, "pause")
+    log = audit_events(store, audit_id)
+    assert [event.action for event in log][0] == "created"
+    assert [event.action for event in log][-2:] == ["reviewed", "asked"]
+    reviewed = next(event for event in log if event.action == "reviewed")
+    details = json.loads(reviewed.details)
+    assert (reviewed.actor, details["verdict"], details["note"], details["num_recordings"]) == ("Ada", "spoof", "hiss", 2)
+    assert len(details["recordings"]) == 2
+    assert [event.number for event in log] == list(range(1, len(log) + 1))
+    assert broken_links(log) == ()
+    assert [event.action for event in audit_events(store, other)][:1] == ["created"]
+
+
+def test_a_log_that_was_tampered_with_is_told(store: Store) -> None:
+    audit_id, ids = make_audit(store, [scored("a.wav", 2.0)])
+    for note in ("one", "two", "three"):
+        add_reviews(store, [ids["a.wav"]], verdict="spoof", reviewer="Ada", note=note)
+    log = audit_events(store, audit_id)
+    assert len(log) >= 4
+    for field, value in (("at", 1.0), ("actor", "Eve"), ("action", "asked"), ("details", "{}"), ("hash", "0" * 64), ("number", 9)):
+        changed = [*log[:1], replace(log[1], **{field: value}), *log[2:]]
+        assert broken_links(changed), field
+    assert broken_links([*log[:1], *log[2:]])
+    assert broken_links([log[1], log[0], *log[2:]])
+    assert broken_links(log[1:])
+    assert broken_links(log[:-1]) == ()  # what was cut off at the end shows only beside a hash that was kept elsewhere
+
+
+def test_many_reviews_are_named_by_one_hash() -> None:
+    few, many = named_recordings(["b", "a"]), named_recordings([f"{i:03}" for i in range(101)])
+    assert few["recordings"] == ["a", "b"]
+    assert few["sha256_of_their_hashes"] == hashlib.sha256(b"a\nb").hexdigest()
+    assert (many["num_recordings"], "recordings" in many) == (101, False)
