@@ -10,7 +10,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ class Job:
         return "\n".join([line for line in text.splitlines() if line.strip()][-num_lines:])
 
 
-def start_job(command: Sequence[str], record: Path, *, marker: str, out: Path) -> Job:
+def start_job(command: Sequence[str], record: Path, *, marker: str, out: Path, environment: Mapping[str, str] | None = None) -> Job:
     """Starts a process in a session of its own and writes `record`; its log stands beside it.
 
     Args:
@@ -61,13 +61,13 @@ def start_job(command: Sequence[str], record: Path, *, marker: str, out: Path) -
         record: file that `last_job` reads, overwritten.
         marker: by which the process is known again.
         out: folder that it writes into.
+        environment: what it finds there beside this process's: what others must not read among its arguments.
     """
     record.parent.mkdir(parents=True, exist_ok=True)
     log = record.with_suffix(".log")
     with open(log, "wb") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd=Path(__file__).parents[1]
-        )
+        options = {"start_new_session": True, "cwd": Path(__file__).parents[1], "env": os.environ | (environment or {})}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, **options)
     # Reaps the child, so that an ended process does not linger as a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     job = Job(pid=process.pid, marker=marker, started_at=time.time(), log=str(log), out=str(out))

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+SAMPLE_RATE_HZ = 16_000
+"""Rate of all audio inside the program."""
 STALE_S = 30.0
 """A worker beats once a second; one that was silent for this long is taken for dead."""
 
@@ -210,6 +212,8 @@ class Review:
     reviewer: str
     note: str
     created_at: float
+    audit_id: int | None
+    """The audit in which it was given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ from functools import lru_cache
 import torch
 import torchaudio
 
-SAMPLE_RATE_HZ = 16_000
-"""Rate of all audio inside the program."""
+from core.records import SAMPLE_RATE_HZ
 
 
 class StreamResampler:

@@ -61,7 +61,7 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
     """
     if network := detector.manifest.network:
         foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
-        return lambda segments: foreign.raw_scores(network, segments)
+        return lambda segments: torch.from_numpy(foreign.scores(network, segments.numpy()))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1

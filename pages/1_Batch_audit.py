@@ -10,6 +10,7 @@ from core.store.store import Store
 from core.store.triage import folder_shares, score_histogram
 from pages.components import resources
 from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
+from pages.components.case_bundle import show_bundling
 from pages.components.detection_view import show_missing_calibration
 from pages.components.entry_view import opened_entry, show_entry
 from pages.components.explain_selection import show_explaining
@@ -69,6 +70,8 @@ def show_audit(store: Store, audit_id: int) -> None:
             show_explaining(store, audit_id, detector, chosen, num_matching)
         st.subheader("Export")
         show_exports(store, audit_id, chosen, num_matching)
+        st.subheader("Case bundle")
+        show_bundling(store, audit_id, chosen, num_matching)
 
 
 open_page(

@@ -111,13 +111,19 @@ def test_scan_settings_reach_the_audit(folder: Path, tmp_path: Path, store_url: 
         "r*",
         "--all-files",
         "--hidden",
+        "--follow-links",
         "--protocol",
         os.path.relpath(tmp_path / "protocol.txt"),
     ]
     assert exit_status("scan", folder, *options, "--out", tmp_path / "a.jsonl") == 0
     (audit,) = Store(store_url).recent_audits()
     assert audit.settings == ScanSettings(
-        channels="each", pattern="r*", all_files=True, include_hidden=True, protocol=str(tmp_path / "protocol.txt")
+        channels="each",
+        pattern="r*",
+        all_files=True,
+        include_hidden=True,
+        follow_links=True,
+        protocol=str(tmp_path / "protocol.txt"),
     )
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["path"], row["channel"], row["attack"]) for row in rows] == [

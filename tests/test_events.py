@@ -25,7 +25,7 @@ def test_the_log_tells_who_did_what_and_is_chained(store: Store) -> None:
     add_reviews(store, [ids["a.wav"], ids["b.wav"]], verdict="spoof", reviewer="Ada", note="hiss")
     store.request(audit_id, "pause")
     log = audit_events(store, audit_id)
-    assert [event.action for event in log][0] == "created"
+    assert log[0].action == "created"
     assert [event.action for event in log][-2:] == ["reviewed", "asked"]
     reviewed = next(event for event in log if event.action == "reviewed")
     details = json.loads(reviewed.details)

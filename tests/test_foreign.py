@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -254,11 +253,32 @@ def test_bad_files_are_refused_in_words(out: Path, tmp_path: Path, monkeypatch: 
     write_level_network(path)
     with monkeypatch.context() as patch:
         patch.setattr(foreign, "MAX_BYTES", 100)
-        assert "an ONNX file that stands alone has at most 100" in refused(path)
+        with pytest.raises(DetectorError, match="an ONNX file that stands alone has at most 100"):
+            ForeignSession(path)
     assert "keeps the tensor 'elsewhere' in '../secret.bin'" in refused(with_external_weights(path))
     assert "cannot be run by ONNX Runtime" in refused(write_level_network(path, opset=999))
     unknown = [helper.make_node("Secret", ["wave"], ["fed"], domain="their.own")]
     assert "cannot be run by ONNX Runtime" in refused(write_level_network(path, nodes=unknown))
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "words"),
+    [
+        ("ctypes.string_at(0)", r"ended the process that tried it \(SIGSEGV\); it is damaged, or made to attack"),
+        ("time.sleep(600)", "came to no end within 2 s on 2 segments"),
+        ("bytearray(2**36)", r"ended the process that tried it \(exit status 1\)"),
+    ],
+)
+def test_what_breaks_onnx_runtime_is_refused(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str, words: str
+) -> None:
+    code = f"import ctypes, time\nimport onnxruntime\nonnxruntime.InferenceSession.run = lambda *_: {planted}\n"
+    (tmp_path / "sitecustomize.py").write_text(code)  # what every process started from here finds first
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("core.foreign.trial.LIMIT_S", 2.0 if "sleep" in planted else 60.0)
+    with pytest.raises(DetectorError, match=words):
+        import_detector(write_level_network(tmp_path / "a.onnx"), "level", LEVEL)
     assert list(out.iterdir()) == []
 
 
@@ -425,4 +445,4 @@ def test_a_session_is_shared_by_threads(out: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda batch: scorer.score_windows(batch)[0].item(), batches))
     assert found == pytest.approx([100 * level / 40 - 3 for level in range(40)], abs=1e-3)
-    assert math.isfinite(ForeignSession(detector.graph_path).raw_scores(detector.manifest.network, batches[0]).sum().item())
+    assert np.isfinite(ForeignSession(detector.graph_path).scores(detector.manifest.network, batches[0].numpy())).all()

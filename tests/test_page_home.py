@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from streamlit.testing.v1 import AppTest
 
 from core.records import ScanSettings
@@ -91,3 +94,36 @@ def test_recent_audits_are_listed(home: AppTest, store, tiny_detector, tmp_path:
     home.run()
     assert not home.exception
     assert str(tmp_path / "calls") in _words(home)
+
+
+def test_an_upload_that_crashes_a_decoder_is_told(home: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import ctypes, soundfile\nsoundfile.SoundFile.read = lambda *_, **__: ctypes.string_at(0)\n"
+    (tmp_path / "sitecustomize.py").write_text(code)  # found by every process that the server starts, not by the server
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sound = io.BytesIO()
+    soundfile.write(sound, 0.1 * np.sin(np.arange(32_123) / 9), 16_000, format="WAV")
+    home.run()
+    home.file_uploader(key="upload").set_value([("call.wav", sound.getvalue(), "audio/wav")]).run()
+    assert not home.exception
+    assert "Decoding it ended the process that tried \\(SIGSEGV\\)" in home.error[0].value
+    assert not home.get("plotly_chart")
+
+
+def test_what_crashed_a_decoder_in_its_audit_is_not_drawn(tiny_detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("pages.components.resources.preview", lambda path, *_: opened.append(path))
+    monkeypatch.setattr("pages.components.resources.playable", lambda path, *_: opened.append(path))
+
+    def show(code: str) -> None:
+        from core.checkpoints import find_detectors
+        from core.records import Detection, Verdict
+        from pages.components.detection_view import show_detections
+
+        fields = {"spoof_score": None, "probability": None, "segments": (), "duration_s": 0.0, "quality": None, "warnings": ()}
+        refused = Detection(channel="mix", verdict=Verdict.REFUSED, reason_code=code, reason="Words.", **fields)
+        show_detections("a.wav", "a.wav", "0" * 64, None, (refused,), find_detectors()[0], key="k")
+
+    for code in ("decoder_crashed", "decoder_hung", "too_long"):
+        page = AppTest.from_function(show, args=(code,), default_timeout=60).run()
+        assert "Words." in [text.value for text in page.text]
+        assert bool(opened) == (code == "too_long")

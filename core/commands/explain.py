@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from core.checkpoints import Detector, detector_named
+from core.commands import selection
 from core.errors import CoreError
 from core.explanation.records import DEFAULT_METHOD, METHODS, TARGETS
 from core.hostile_text import one_line
 from core.progress import CountProgress
-from core.records import TriageFilter, Verdict
-from core.store.filters import ORDERS
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -49,9 +47,7 @@ def add_audit(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Which files of an audit, how, and where the maps go; the caller adds the store."""
     parser.add_argument("audit_id", type=int, metavar="AUDIT", help="number of the audit")
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="the N that come first (default: %(default)s)")
-    parser.add_argument("--order", choices=tuple(ORDERS), default="risk", help="which come first (default: %(default)s)")
-    parser.add_argument("--verdict", action="append", default=[], choices=[str(verdict) for verdict in Verdict], help="only these")
-    parser.add_argument("--filter", metavar="JSON", help="all filters of the triage table at once, as the dashboard gives them")
+    selection.add_to(parser)
     parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="how (default: %(default)s)")
     parser.add_argument("--target", choices=TARGETS, default=TARGETS[0], help="evidence for what (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; run it again to go on where it stopped")
@@ -68,10 +64,7 @@ def run_audit_explanations(options: argparse.Namespace) -> int:
         raise CoreError(f"--limit {options.limit}: at least one file is needed.")
     store = Store(options.db)
     detector = detector_named(store.audit(options.audit_id).detector_hash)
-    chosen = TriageFilter(verdicts=tuple(options.verdict), order=options.order)
-    if options.filter:
-        chosen = triage_filter_from(options.filter)
-    entry_ids = matching_entries(store, options.audit_id, chosen, limit=options.limit)
+    entry_ids = matching_entries(store, options.audit_id, selection.chosen(options), limit=options.limit)
     done = explain_entries(
         store,
         detector,
@@ -83,19 +76,6 @@ def run_audit_explanations(options: argparse.Namespace) -> int:
     )
     print(options.out / PAGE_NAME)
     return 1 if any(one.not_done for one in done) else 0
-
-
-def triage_filter_from(text: str) -> TriageFilter:
-    """A filter of the triage table from its fields as JSON.
-
-    Raises:
-        CoreError: it is none.
-    """
-    try:
-        fields = json.loads(text)
-        return TriageFilter(**fields | {name: tuple(fields[name]) for name in ("verdicts", "codecs") if name in fields})
-    except (ValueError, TypeError) as error:
-        raise CoreError(f"--filter {text!r} is no filter: {error}. Expected fields of core.records.TriageFilter as JSON.") from None
 
 
 def add_pointing_game(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

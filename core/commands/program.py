@@ -14,6 +14,7 @@ from pathlib import Path
 from core.checkpoints import detector_named, find_detectors
 from core.commands import attack as attack_command
 from core.commands import evaluate as evaluate_command
+from core.commands import evidence as evidence_command
 from core.commands import explain as explain_command
 from core.commands import fingerprints as fingerprint_command
 from core.commands import foreign as import_command
@@ -101,6 +102,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_detector(stress_command.add_to(stress))
     _add_store(stress)
     shortcut_command.add_to(_command(commands, "shortcuts", shortcut_command.run, "find what trivial features give away of labels"))
+
+    bundle = _command(commands, "bundle", evidence_command.bundle, "put what an audit found into a case bundle that can be checked")
+    evidence_command.add_to_bundle(bundle)
+    _add_store(bundle)
+    verify = _command(
+        commands, "verify", evidence_command.verify, "check a case bundle: every byte, the log, and every score again"
+    )
+    evidence_command.add_to_verify(verify)
 
     pictures = _command(commands, "export-png", _export_png, "draw what a detector sees of a recording, one PNG per window")
     pictures.add_argument("files", nargs="+", metavar="FILE")

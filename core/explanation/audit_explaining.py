@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import sys
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from core.jobs import Job, last_job, start_job
 from core.records import TriageFilter
 from core.runtime import cache_folder
 from core.store.store import Store
+from core.whole_files import zip_of
 
 COMMAND = (sys.executable, "-m", "core", "explain-audit")
 """What is started, without its arguments."""
@@ -41,8 +40,8 @@ def start_explaining(store: Store, audit_id: int, chosen: TriageFilter, *, limit
     filters = json.dumps(asdict(chosen))
     work = hashlib.sha256(f"{filters} {limit} {method}".encode()).hexdigest()[:12]
     out = _record(store, audit_id).with_suffix("") / work
-    arguments = [str(audit_id), "--filter", filters, "--limit", str(limit), "--method", method, "--db", store.url]
-    return start_job([*COMMAND, *arguments, "--out", str(out)], _record(store, audit_id), marker=str(out), out=out)
+    command = [*COMMAND, str(audit_id), "--filter", filters, "--limit", str(limit), "--method", method, "--out", str(out)]
+    return start_job(command, _record(store, audit_id), marker=str(out), out=out, environment={"EARWITNESS_DB": store.url})
 
 
 def explaining(store: Store, audit_id: int) -> Job | None:
@@ -57,12 +56,7 @@ def is_explained(job: Job) -> bool:
 
 def explanations_zip(job: Job) -> bytes:
     """All that was made, as one ZIP."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(Path(job.out).iterdir()):
-            if path.suffix != ".partial":
-                archive.write(path, f"explanations/{path.name}")
-    return buffer.getvalue()
+    return zip_of(Path(job.out), "explanations")
 
 
 def _record(store: Store, audit_id: int) -> Path:

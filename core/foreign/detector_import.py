@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import torch
 
@@ -16,7 +15,8 @@ from core.calibration import Calibration, Thresholds
 from core.checkpoints import FOREIGN, Detector, DetectorManifest, name_problem, save_detector
 from core.errors import DetectorError
 from core.features import FEATURE_KINDS, WINDOW_SAMPLES, FeatureConfig, build_front_end
-from core.foreign.network import ForeignNetwork, ForeignSession, Slot
+from core.foreign.network import ForeignNetwork
+from core.foreign.trial import TriedNetwork, try_alone
 from core.runs.publishing import detectors_folder
 
 SAMPLES = "samples"
@@ -80,8 +80,7 @@ def import_detector(
     file_name = file_name or path.name
     if problem := name_problem(name, out):
         raise DetectorError(problem)
-    session = ForeignSession(path)
-    network = try_network(session, declared)
+    tried = _tried(path, declared)
     thresholds = declared.thresholds or (Thresholds(lower=0.0, upper=0.0) if declared.calibration else None)
     manifest = DetectorManifest(
         name=name,
@@ -91,12 +90,12 @@ def import_detector(
         aggregate=declared.aggregate,
         calibration=declared.calibration,
         thresholds=thresholds,
-        network=network,
+        network=tried.network,
         provenance={
             "file": file_name,
             "file_sha256": sha256_of(path),
-            "producer": session.producer,
-            "opsets": session.opsets,
+            "producer": tried.producer,
+            "opsets": tried.opsets,
             "onnxruntime": onnxruntime.__version__,
             "imported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
@@ -107,89 +106,25 @@ def import_detector(
         raise DetectorError(f"{out / name} cannot be written: {error.strerror or error}.") from None
 
 
-def try_network(session: ForeignSession, declared: Declaration) -> ForeignNetwork:
-    """Finds out how the network is fed, and that it scores a tone and silence, alone and together.
-
-    Raises:
-        DetectorError: input or output do not fit the declaration, or a score is not finite.
-    """
-    segments = _probes(declared)
-    slot, output_name = _only_input(session), _output(session, declared.output_name)
-    input_shape = _layout(slot, tuple(segments.shape[1:]), declared)
-
-    def network(is_batched: bool) -> ForeignNetwork:
-        return ForeignNetwork(
-            window_samples=declared.window_samples,
-            input_shape=input_shape,
-            is_batched=is_batched,
-            output_name=output_name,
-            column=declared.column,
-            minus=declared.minus,
-            higher_means=declared.higher_means,
-        )
-
-    alone = session.raw_scores(network(False), segments)
-    for sound, score in zip(("a tone", "silence"), alone.tolist(), strict=True):
-        if not math.isfinite(score):
-            raise DetectorError(f"{session.path} gives the score {score} for {sound}; expected a finite number.")
-    return network(slot.shape[0] is None and _agrees_in_a_batch(session, network(True), segments, alone))
-
-
-def _probes(declared: Declaration) -> torch.Tensor:
-    """What the network is shown of a quiet tone and of silence, `[2, ...]`."""
+def _tried(path: Path, declared: Declaration) -> TriedNetwork:
+    """The network, tried on a tone and on silence."""
     time_s = torch.arange(declared.window_samples) / SAMPLE_RATE_HZ
     tone = _TONE_LEVEL * torch.sin(2 * math.pi * _TONE_HZ * time_s)
-    windows = torch.stack([tone, torch.zeros_like(tone)])
-    if declared.features is None:
-        return windows
-    with torch.inference_mode():
-        return build_front_end(declared.features)(windows)
-
-
-def _only_input(session: ForeignSession) -> Slot:
-    inputs = session.inputs
-    if len(inputs) != 1:
-        came = ", ".join(slot.words() for slot in inputs) or "none"
-        raise DetectorError(f"{session.path} has {len(inputs)} inputs ({came}); expected one, the samples or the feature image.")
-    if inputs[0].shape and inputs[0].shape[0] not in (None, 1):
-        raise DetectorError(
-            f"{session.path} takes exactly {inputs[0].shape[0]} segments at once ({inputs[0].words()}); "
-            "expected a batch of any size, or of 1: export it again with a dynamic first dimension."
-        )
-    return inputs[0]
-
-
-def _output(session: ForeignSession, name: str | None) -> str:
-    outputs = session.outputs
-    came = ", ".join(slot.words() for slot in outputs)
-    if name is None and len(outputs) == 1:
-        return outputs[0].name
-    if name is None:
-        raise DetectorError(f"{session.path} has {len(outputs)} outputs ({came}); say by name which one holds the score.")
-    if name not in {slot.name for slot in outputs}:
-        raise DetectorError(f"{session.path} has no output {name!r}; it has {came}.")
-    return name
-
-
-def _layout(slot: Slot, shape: tuple[int, ...], declared: Declaration) -> tuple[int, ...]:
-    """How one segment is laid out for the input: as it is, with a channel of one before it, or without one."""
-    layouts = [shape, (1, *shape)] if declared.input == SAMPLES else [shape, shape[1:]] if shape[0] == 1 else [shape]
-    for layout in layouts:
-        wanted = slot.shape[1:]
-        if len(layout) == len(wanted) and all(size in (None, given) for size, given in zip(wanted, layout, strict=True)):
-            return layout
-    offered = " or ".join(f"[batch, {', '.join(map(str, layout))}]" for layout in layouts)
-    of = f"{declared.input} of {declared.window_samples:,} samples at 16 kHz"
-    raise DetectorError(f"the network takes {slot.words()}, but {of} are {offered}; declare another input or length.")
-
-
-def _agrees_in_a_batch(session: ForeignSession, network: ForeignNetwork, segments: torch.Tensor, alone: torch.Tensor) -> bool:
-    """Whether two segments at once score as each by itself: exports often claim a batch that their graph mixes or refuses."""
-    try:
-        together = session.raw_scores(network, segments)
-    except DetectorError:
-        return False
-    return bool(np.allclose(together.numpy(), alone.numpy(), rtol=1e-3, atol=1e-4))
+    segments = torch.stack([tone, torch.zeros_like(tone)])
+    if declared.features is not None:
+        with torch.inference_mode():
+            segments = build_front_end(declared.features)(segments)
+    offered = ForeignNetwork(
+        window_samples=declared.window_samples,
+        input_shape=tuple(segments.shape[1:]),
+        is_batched=False,
+        output_name=declared.output_name or "",
+        column=declared.column,
+        minus=declared.minus,
+        higher_means=declared.higher_means,
+    )
+    kind = f"{declared.input} of {declared.window_samples:,} samples at 16 kHz"
+    return try_alone(path, offered, segments.numpy(), sounds=("a tone", "silence"), kind=kind)
 
 
 def model_card(manifest: DetectorManifest) -> str:

@@ -14,12 +14,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import onnxruntime.capi.onnxruntime_pybind11_state as refusals
-import torch
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from core.audio import SAMPLE_RATE_HZ
 from core.errors import DetectorError
+from core.records import SAMPLE_RATE_HZ
 
 MAX_BYTES = 2**31 - 1
 """What a protobuf, and so an ONNX file that stands alone, can hold."""
@@ -120,7 +119,7 @@ class ForeignSession:
         """What comes out."""
         return tuple(_slot(value) for value in self._session.get_outputs())
 
-    def values(self, network: ForeignNetwork, segments: torch.Tensor) -> np.ndarray:
+    def values(self, network: ForeignNetwork, segments: np.ndarray) -> np.ndarray:
         """The values that the named output gives for each segment, `[batch, value]` float64.
 
         Args:
@@ -131,7 +130,7 @@ class ForeignSession:
             DetectorError: the network refuses its input, or gives something else than a row of values per segment.
         """
         value = self._session.get_inputs()[0]
-        fed = segments.reshape(len(segments), *network.input_shape).numpy()
+        fed = segments.reshape(len(segments), *network.input_shape)
         fed = np.ascontiguousarray(fed, dtype=_DTYPES.get(value.type, np.float32))
         parts = [fed] if network.is_batched else np.split(fed, len(fed))
         try:
@@ -140,14 +139,14 @@ class ForeignSession:
             raise DetectorError(f"{self.path} fails on an input of shape {list(parts[0].shape)}: {_first_line(error)}") from None
         return np.concatenate([self._rows(output, len(part)) for output, part in zip(made, parts, strict=True)])
 
-    def raw_scores(self, network: ForeignNetwork, segments: torch.Tensor) -> torch.Tensor:
-        """Raw spoof scores `[batch]` of segments: the declared value, turned so that higher means spoof."""
+    def scores(self, network: ForeignNetwork, segments: np.ndarray) -> np.ndarray:
+        """Raw spoof scores `[batch]` float32 of segments: the declared value, turned so that higher means spoof."""
         values = self.values(network, segments)
         if values.shape[1] <= max(network.column, network.minus or 0):
             wanted = f"value {max(network.column, network.minus or 0)}, counted from 0, is to be read"
             raise DetectorError(f"output {network.output_name!r} of {self.path} gives {values.shape[1]} value(s); {wanted}.")
         scores = values[:, network.column] - (0 if network.minus is None else values[:, network.minus])
-        return torch.from_numpy(scores if network.higher_means == "spoof" else -scores).float()
+        return (scores if network.higher_means == "spoof" else -scores).astype(np.float32)
 
     def _rows(self, output: np.ndarray, num: int) -> np.ndarray:
         """An output as `[segment, value]`; for one segment the batch may be missing."""

@@ -26,7 +26,7 @@ import av
 import numpy as np
 import soundfile
 
-from core.scanning.trial import limit_this_process
+from core.limits import limit_this_process
 from core.segments import WINDOW_SAMPLES
 from core.sketches import Decoding
 

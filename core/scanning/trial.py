@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import DECODER_FAILURES, AudioRefusal
+from core.limits import limit_this_process
 from core.native_audio import native_blocks, probe
 from core.records import AudioInfo
 
@@ -101,16 +102,6 @@ def _size_bytes(path: str) -> int:
         return 0
 
 
-def limit_this_process(memory_bytes: int = MEMORY_BYTES) -> None:
-    """Bounds this process's address space, and lets it leave no dump; not everywhere can all of it be bounded."""
-    try:
-        import resource
-    except ImportError:
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def _try(path: str, how: str) -> dict | tuple[str, str]:
     try:
         info = probe(path)
@@ -123,6 +114,6 @@ def _try(path: str, how: str) -> dict | tuple[str, str]:
 
 
 if __name__ == "__main__":
-    limit_this_process()
+    limit_this_process(MEMORY_BYTES)
     for name in sys.stdin.buffer.read().split(b"\0")[:-1]:
         print(json.dumps(_try(os.fsdecode(name), sys.argv[1])), flush=True)

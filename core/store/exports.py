@@ -138,7 +138,7 @@ def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter 
 
 def csv_of_frame(frame: pd.DataFrame) -> bytes:
     """A table as CSV without its index, for a download; texts that a spreadsheet would run are made inert."""
-    return frame.rename(columns=_inert).map(_inert).to_csv(index=False, lineterminator="\r\n").encode("utf-8")
+    return frame.rename(columns=inert).map(inert).to_csv(index=False, lineterminator="\r\n").encode("utf-8")
 
 
 def _suffix_of(path: Path) -> str:
@@ -221,7 +221,7 @@ def _with_date(row: Sequence) -> tuple:
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def _inert(cell: object) -> object:
+def inert(cell: object) -> object:
     """A text that a spreadsheet would run as a formula, with an apostrophe before it; anything else as it is."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
@@ -231,7 +231,7 @@ def _csv_writer(path: Path) -> Iterator[_Write]:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)  # ends lines with CR LF, and so quotes cells with either
         table.writerow(EXPORT_COLUMNS)
-        yield lambda rows: table.writerows(map(_inert, row) for row in rows)
+        yield lambda rows: table.writerows(map(inert, row) for row in rows)
 
 
 @contextmanager
@@ -262,7 +262,7 @@ def _xlsx_writer(path: Path) -> Iterator[_Write]:
             num_written += 1
             for column, cell in enumerate(row):
                 if isinstance(cell, str):
-                    sheet.write_string(num_written, column, _inert(cell)[:_XLSX_TEXT])
+                    sheet.write_string(num_written, column, inert(cell)[:_XLSX_TEXT])
                 elif cell is not None:
                     sheet.write_number(num_written, column, cell)
 

@@ -1,0 +1,1 @@
+"""Case bundles: what an audit found, in files that can be checked without the store, and again from the recordings."""

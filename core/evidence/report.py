@@ -1,0 +1,235 @@
+"""The report of a bundle: one HTML file that needs nothing else, to be read, printed and filed. Judges nothing.
+
+Every name in it is text, never markup. Made line by line from what the bundle holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core.checkpoints import Detector
+from core.errors import CoreError
+from core.evidence.contents import path_of, worst_score
+from core.evidence.records import LOG, RECORDINGS, TOLERANCE, Manifest
+from core.hostile_text import visible_html
+from core.preview import RecordingPreview, preview_recording
+from core.quality import WARNINGS
+from core.records import Verdict
+from core.reports import figure_words, probability_words
+
+_STYLE = """
+:root { color-scheme: light; } body { font: 14px/1.5 system-ui, sans-serif; color: #1B2733; max-width: 960px; margin: 2rem auto;
+padding: 0 1rem; } h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 2px solid #1B2733; }
+h1, h2, h3, td, .mono { overflow-wrap: anywhere; } table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #dde3e8; }
+td.n, th.n { text-align: right; } .mono { font-family: ui-monospace, monospace; font-size: .85em; } .small { color: #52606d; }
+figure { margin: .8rem 0; } figure img, figure svg { width: 100%; height: auto; display: block; } figcaption { color: #52606d; }
+.spoof { color: #A84300; font-weight: 600; } .inconclusive { color: #7A5800; font-weight: 600; }
+.bonafide { color: #13649A; font-weight: 600; } .refused { color: #52606d; font-weight: 600; }
+section.recording { break-inside: avoid-page; } thead { display: table-header-group; }
+@page { margin: 18mm; } @media print { body { margin: 0; max-width: none; font-size: 10pt; }
+section.recording { break-before: page; } a { color: inherit; text-decoration: none; } }
+"""
+_LIMITS = (
+    "A spoof score is evidence, not proof. It is the natural logarithm of how many times likelier the recording's traits are for "
+    "speech that a machine made than for human speech, as far as this detector can tell. It holds for recordings like those that "
+    "the detector was measured on. Telephone lines, low bit rates, noise and rooms make human speech look spoofed, and spoofs by "
+    "systems that the detector never met are missed more often. A refused recording was not judged, and never counts as bona fide.",
+    "The log shows who did what when; each entry is bound to the one before by its hash. That shows that nothing was changed since "
+    "a hash was written down outside of the store and of this bundle. It does not show that clocks were right or names true.",
+    "Nobody can conclude from this report alone that a person lied, or that a call was fraudulent.",
+)
+
+
+def report_pages(manifest: Manifest, detector: Detector, bundle: Path, folder: str, *, num_shown: int) -> Iterator[str]:
+    """The report's HTML, piece by piece.
+
+    Args:
+        manifest: of the bundle.
+        detector: which scored.
+        bundle: folder with recordings and log.
+        folder: where the recordings lie, for their pictures.
+        num_shown: how many recordings are told in full, the first ones and all that were reviewed.
+    """
+    title = f"Audit of {manifest.audit['folder']}"
+    yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{visible_html(title)}</title>"
+    yield f'<meta name=viewport content="width=device-width"><style>{_STYLE}</style><h1>{visible_html(title)}</h1>'
+    yield f"<p class=small>Made by {visible_html(manifest.made_by)} with Earwitness, {visible_html(manifest.made_at)}.</p>"
+    yield from _summary(manifest, bundle)
+    yield from _method(manifest, detector)
+    yield "<h2>What this cannot show</h2>" + "".join(f"<p>{visible_html(words)}</p>" for words in _LIMITS)
+    yield from _table(bundle)
+    for position, line in enumerate(_lines(bundle / RECORDINGS)):
+        if position < num_shown or line["reviews"]:
+            yield from _recording(line, folder)
+    yield from _log(bundle)
+    yield "</html>"
+
+
+def _summary(manifest: Manifest, bundle: Path) -> Iterator[str]:
+    verdicts: Counter[str] = Counter()
+    reviewed: Counter[str] = Counter()
+    for line in _lines(bundle / RECORDINGS):
+        verdicts[_verdict(line)] += 1
+        if line["reviews"]:
+            reviewed[line["reviews"][-1]["verdict"]] += 1
+    num, of = manifest.selection["num_files"], manifest.selection["num_files_of_audit"]
+    yield f"<h2>Summary</h2><p>{num:,} of the audit's {of:,} files are in this bundle. What the detector says of them:</p>"
+    rows = [(f'<span class="{_css(v)}">{v}</span>', f"{verdicts[v]:,}", f"{reviewed[v]:,}") for v in map(str, Verdict)]
+    yield _html_table(("verdict", "files, by the detector", "files, by the newest review"), rows, numeric=(1, 2))
+
+
+def _method(manifest: Manifest, detector: Detector) -> Iterator[str]:
+    window = detector.manifest.window_s
+    thresholds = detector.manifest.thresholds
+    limits = (
+        f"Scores above {thresholds.upper:+.2f} are called spoof, below {thresholds.lower:+.2f} bona fide, others inconclusive."
+        if thresholds
+        else "The detector has no thresholds: every verdict is inconclusive."
+    )
+    yield f"<h2>Method</h2><p>{visible_html(detector.name)}: {visible_html(detector.manifest.summary)} "
+    yield f"It hears {window:g} s at once, sliding by {window / 2:g} s; "
+    yield f"a recording's score is the {detector.manifest.aggregate} of its segments'. {limits}</p>"
+    facts = [
+        ("Detector", f"{detector.name}, SHA-256 {detector.hash}"),
+        ("Folder", manifest.audit["folder"]),
+        ("Settings", json.dumps(manifest.audit["settings"], ensure_ascii=False)),
+        ("Source code of Earwitness", f"SHA-256 {manifest.code_revision}"),
+        ("Computed with", ", ".join(f"{name} {version}" for name, version in manifest.environment.items())),
+        ("Newest entry of the log", manifest.log_hash),
+    ]
+    yield _html_table(("", ""), [(visible_html(name), f"<span class=mono>{visible_html(text)}</span>") for name, text in facts])
+    yield "<h2>Error rates of the detector</h2><p>Measured on recordings that it was not trained on, with 95 % intervals.</p>"
+    rows = []
+    for figure in detector.manifest.figures:
+        value, interval = figure_words(figure)
+        cells = (figure.split, figure.name, value, interval, f"{figure.num_bona_fide:,}", f"{figure.num_spoof:,}")
+        rows.append(tuple(visible_html(cell) for cell in cells))
+    yield _html_table(("split", "figure", "value", "95 % interval", "bona fide", "spoofs"), rows, numeric=(2, 3, 4, 5))
+    again = "<code>python -m core verify BUNDLE --audio FOLDER</code> derives every score again"
+    yield f"<p class=small>{again} (within {TOLERANCE:g} nats).</p>"
+
+
+def _table(bundle: Path) -> Iterator[str]:
+    yield "<h2>All recordings</h2><table><thead><tr><th>file<th>verdict<th class=n>spoof score<th>review<th>SHA-256</tr></thead>"
+    for line in _lines(bundle / RECORDINGS):
+        verdict = _verdict(line)
+        review = line["reviews"][-1] if line["reviews"] else None
+        said = visible_html(f"{review['verdict']} ({review['reviewer']})") if review else ""
+        yield f"<tr><td>{visible_html(line['path'])}<td class={_css(verdict)}>{verdict}<td class=n>{_score(worst_score(line))}"
+        yield f"<td>{said}<td class=mono>{(line['sha256'] or 'could not be read')[:16]}</tr>"
+    yield "</table>"
+
+
+def _recording(line: dict[str, Any], folder: str) -> Iterator[str]:
+    yield f"<section class=recording><h2>{visible_html(line['path'])}</h2>"
+    facts = [
+        ("SHA-256 of the file", line["sha256"]),
+        ("SHA-256 of its decoded audio", line["audio_sha256"]),
+        ("File", line["file_state"]),
+    ]
+    if line["info"]:
+        info = line["info"]
+        facts.append(
+            ("Format", f"{info['container']}, {info['codec']}, {info['sample_rate_hz']:,} Hz, {info['num_channels']} channel(s)")
+        )
+    if line["label"]:
+        facts.append(("Label by the protocol", f"{line['label']} {line['attack'] or ''}"))
+    yield _html_table(("", ""), [(name, f"<span class=mono>{visible_html(str(text))}</span>") for name, text in facts])
+    for detection in line["detections"]:
+        yield from _detection(line, detection, folder)
+    for review in line["reviews"]:
+        when = datetime.fromtimestamp(review["created_at"], UTC).isoformat(timespec="seconds")
+        yield f"<p>Review by {visible_html(review['reviewer'])}, {when}: <b>{visible_html(review['verdict'])}</b>. "
+        yield f"{visible_html(review['note'])}</p>"
+    yield "</section>"
+
+
+def _detection(line: dict[str, Any], detection: dict[str, Any], folder: str) -> Iterator[str]:
+    verdict = detection["verdict"]
+    yield f"<h3>Channel {visible_html(detection['channel'])}: <span class={_css(verdict)}>{verdict}</span></h3>"
+    if detection["reason"]:
+        yield f"<p>{visible_html(detection['reason'])}</p>"
+        return
+    chance = f", probability {probability_words(detection['probability'])}" if detection["probability"] is not None else ""
+    yield f"<p>Spoof score {_score(detection['spoof_score'])}{chance}; {detection['duration_s']:.2f} s.</p>"
+    for code in detection["warnings"]:
+        yield f"<p class=small>{visible_html(WARNINGS.get(code, code))}</p>"
+    if line["audio_sha256"]:
+        try:
+            preview = preview_recording(path_of(line, folder), channel=detection["channel"])
+            yield f"<figure>{_picture(preview)}{_segments(detection)}<figcaption>Spectrogram, 0 to 8 kHz, and below it "
+            yield "the segments' spoof scores over the same time; above the line is spoof.</figcaption></figure>"
+        except CoreError:  # a name that is not UTF-8, or gone in this moment: there is no picture of it
+            yield f"<figure>{_segments(detection)}<figcaption>The segments' spoof scores over time.</figcaption></figure>"
+
+
+def _picture(preview: RecordingPreview) -> str:
+    # Dark is quiet; -80 to 0 dB.
+    grey = (255 - np.clip((preview.level_db.astype(np.float32) + 80) / 80, 0, 1) * 255).astype(np.uint8)[::-1]
+    image = Image.fromarray(grey).resize((900, 220), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return f'<img alt="Spectrogram" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+
+
+def _segments(detection: dict[str, Any]) -> str:
+    """Steps of the segments' scores between -8 and 8 nats, as SVG."""
+    length = max(detection["duration_s"], 0.1)
+    bars = []
+    for segment in detection["segments"]:
+        if segment["spoof_score"] is not None:
+            x, width = 900 * segment["start_s"] / length, 900 * (segment["end_s"] - segment["start_s"]) / length
+            y = 50 - 6 * max(-8.0, min(8.0, segment["spoof_score"]))
+            colour = "#A84300" if segment["spoof_score"] > 0 else "#13649A"
+            bars.append(f'<rect x="{x:.1f}" y="{y - 2:.1f}" width="{max(width, 1):.1f}" height="4" fill="{colour}" opacity=".55"/>')
+    line = '<line x1="0" x2="900" y1="50" y2="50" stroke="#1B2733" stroke-width=".7"/>'
+    return f'<svg viewBox="0 0 900 100" role="img" aria-label="Scores of the segments">{line}{"".join(bars)}</svg>'
+
+
+def _log(bundle: Path) -> Iterator[str]:
+    yield "<h2>Log of the audit</h2><table><thead><tr><th class=n>no.<th>when (UTC)<th>who<th>what<th>hash</tr></thead>"
+    for event in _lines(bundle / LOG):
+        when = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="seconds")
+        details = event["details"] if len(event["details"]) <= 400 else event["details"][:400] + " ..."
+        yield f"<tr><td class=n>{event['number']}<td>{when}<td>{visible_html(event['actor'])}<td>{visible_html(event['action'])} "
+        yield f"<span class=mono>{visible_html(details)}</span><td class=mono>{event['hash'][:16]}</tr>"
+    yield "</table>"
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _verdict(line: dict[str, Any]) -> str:
+    """That of the riskiest channel; refused only where all are."""
+    judged = [d for d in line["detections"] if d["spoof_score"] is not None]
+    return max(judged, key=lambda d: d["spoof_score"])["verdict"] if judged else str(Verdict.REFUSED)
+
+
+def _css(verdict: str) -> str:
+    return verdict.replace(" ", "")
+
+
+def _score(score: float) -> str:
+    return f"{score:+.2f}" if math.isfinite(score) else "none"
+
+
+def _html_table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], *, numeric: tuple[int, ...] = ()) -> str:
+    """Cells are HTML already."""
+    kinds = {i: " class=n" for i in numeric}
+    head = "".join(f"<th{kinds.get(i, '')}>{text}" for i, text in enumerate(heads))
+    body = "".join("<tr>" + "".join(f"<td{kinds.get(i, '')}>{cell}" for i, cell in enumerate(row)) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead>{body}</table>"
