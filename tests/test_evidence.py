@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from streamlit.testing.v1 import AppTest
 
 from core.checkpoints import Detector, detector_named
 from core.commands.program import main
 from core.errors import CoreError
 from core.evidence.bundle import file_sha256, files_of, make_bundle
+from core.evidence.bundling import bundle_zip, bundling, is_bundled
 from core.evidence.contents import audio_sha256
 from core.evidence.records import LOG, MANIFEST, RECORDINGS, REPORT, SCORES, SEAL
 from core.evidence.verify import verify_bundle
@@ -250,3 +255,29 @@ def test_the_commands(case: tuple[Store, Path, Path], tmp_path: Path, capsys: py
     ):
         assert main(wrong) == 1
         assert words in capsys.readouterr().err
+
+
+def test_from_the_page(case: tuple[Store, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, folder, _ = case
+    monkeypatch.setenv("EARWITNESS_DB", store.url)
+    page = AppTest.from_file(str(Path(__file__).parents[1] / "pages" / "1_Batch_audit.py"), default_timeout=60)
+    page.query_params["audit"] = "1"
+    page.run()
+    make = next(button for button in page.button if "case bundle" in button.label)
+    make.click().run()
+    assert "write your name" in page.error[0].value
+    next(box for box in page.text_input if "for the log" in box.label).set_value("Ada").run()
+    next(button for button in page.button if "case bundle" in button.label).click().run()
+    assert not page.exception
+    assert not page.error
+    deadline = time.monotonic() + 60
+    while (job := bundling(store, 1)).is_running:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    page.run()
+    assert is_bundled(job), job.last_words(10)
+    assert any("ZIP" in button.label for button in page.get("download_button"))
+    with zipfile.ZipFile(io.BytesIO(bundle_zip(job))) as archive:
+        archive.extractall(job.out + "-unpacked")
+    assert list(verify_bundle(Path(job.out + "-unpacked", "audit-1"), audio=folder)) == []
+    assert json.loads((Path(job.out) / MANIFEST).read_text())["made_by"] == "Ada"
