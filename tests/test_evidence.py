@@ -260,7 +260,8 @@ def test_the_commands(case: tuple[Store, Path, Path], tmp_path: Path, capsys: py
 def test_from_the_page(case: tuple[Store, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     store, folder, _ = case
     monkeypatch.setenv("EARWITNESS_DB", store.url)
-    page = AppTest.from_file(str(Path(__file__).parents[1] / "pages" / "1_Batch_audit.py"), default_timeout=60)
+    home = str(Path(__file__).parents[1] / "Home.py")
+    page = AppTest.from_file(home, default_timeout=60).switch_page("pages/1_Batch_audit.py")
     page.query_params["audit"] = "1"
     page.run()
     make = next(button for button in page.button if "case bundle" in button.label)
