@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.checkpoints import detector_named, find_detectors
 from core.commands import attack as attack_command
+from core.commands import backup as backup_command
 from core.commands import evaluate as evaluate_command
 from core.commands import evidence as evidence_command
 from core.commands import explain as explain_command
@@ -110,6 +111,13 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "verify", evidence_command.verify, "check a case bundle: every byte, the log, and every score again"
     )
     evidence_command.add_to_verify(verify)
+
+    backup = _command(commands, "backup", backup_command.run_backup, "write all of the store into one file")
+    backup_command.add_to(backup)
+    _add_store(backup)
+    restore = _command(commands, "restore", backup_command.run_restore, "fill an empty store from a backup")
+    backup_command.add_to(restore)
+    _add_store(restore)
 
     pictures = _command(commands, "export-png", _export_png, "draw what a detector sees of a recording, one PNG per window")
     pictures.add_argument("files", nargs="+", metavar="FILE")
