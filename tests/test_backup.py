@@ -23,9 +23,8 @@ from core.store.triage import add_reviews
 def store(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Two audits, with a copy, an unreadable file, a pending one and reviews; rows in several chunks."""
     monkeypatch.setattr(backup, "_CHUNK_ROWS", 3)
-    audit_id, ids = make_audit(
-        any_store, [*(scored(f"{i}.wav", i - 2.5) for i in range(5)), unreadable("gone.wav")], pending=["later.wav"]
-    )
+    records = [*(scored(f"{i}.wav", i - 2.5) for i in range(5)), unreadable("gone.wav")]
+    _, ids = make_audit(any_store, records, pending=["later.wav"])
     make_audit(any_store, [scored("0.wav", -2.5), scored("é\U0001f50a.wav", 1.0)])
     add_reviews(any_store, [ids["0.wav"], ids["1.wav"]], verdict="spoof", reviewer="Ada", note="'; DROP TABLE reviews; --")
     with any_store.writing() as connection:  # refers to an entry with a higher number

@@ -11,6 +11,7 @@ from core.errors import DetectorError
 from core.features import WINDOW_SAMPLES
 from core.foreign.detector_import import INPUTS, Declaration, import_detector
 from core.foreign.network import HIGHER_MEANS
+from core.reports import figure_words
 from core.runs.publishing import detectors_folder
 
 
@@ -56,7 +57,7 @@ def run_calibration(options: argparse.Namespace) -> int:
     Raises:
         CoreError: it cannot be calibrated on this audit.
     """
-    from core.foreign.detector_calibration import calibrate_detector
+    from core.evaluation.recalibration import calibrate_detector
     from core.store.store import Store
 
     out = options.out.expanduser().absolute() if options.out else None
@@ -68,6 +69,10 @@ def run_calibration(options: argparse.Namespace) -> int:
     )
     print(f"bona fide and {made['num_spoof']:,} spoofed recordings; bona fide below {manifest.thresholds.lower:+.2f}, spoof from")
     print(f"{manifest.thresholds.upper:+.2f}. Figures on these recordings flatter it.")
+    for figure in manifest.figures:
+        if figure.name.startswith("Cllr"):
+            value, interval = figure_words(figure)
+            print(f"{figure.name}: {value} ({interval}); 0 is perfect, 1 says nothing, above 1 misleads.")
     return 0
 
 
