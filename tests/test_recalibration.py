@@ -45,7 +45,7 @@ def reviewed(lively_detector: Detector, store_url: str, speech_like: Callable, t
     store = Store(store_url)
     run_audit(store, prepare_audit(store, str(folder), lively_detector, ScanSettings()))
     ids = matching_entries(store, 1, TriageFilter(order="safe"))
-    is_spoof = [i * 7 % 24 <= i + 3 for i in range(24)]
+    is_spoof = [(i >= 12) is not (i in (8, 10, 11, 12, 13, 15)) for i in range(24)]
     for verdict, wanted in (("bona fide", False), ("spoof", True)):
         add_reviews(store, [ids[i] for i in range(24) if is_spoof[i] is wanted], verdict=verdict, reviewer="Ada")
     return store
