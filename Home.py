@@ -9,6 +9,7 @@ from pages.components.audit_progress import show_recent_audits
 from pages.components.detection_view import show_detections, show_figures, show_missing_calibration
 from pages.components.detector_import import show_detector_import
 from pages.components.detector_picker import pick_detector
+from pages.components.first_steps import show_first_steps
 from pages.components.frame import open_page, telling_failures
 from pages.components.recording_input import choose_recording
 
@@ -18,6 +19,8 @@ open_page(
     lead="Drop a recording, speak one, or try a sample. You get a verdict, how sure it is, and where in the recording it lies.",
 )
 
+with telling_failures():
+    show_first_steps(resources.store())
 with telling_failures():
     detector = pick_detector(key="home-detector")
     show_missing_calibration(detector)

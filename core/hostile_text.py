@@ -16,5 +16,5 @@ def visible_html(text: str) -> str:
 
 
 def one_line(path: str) -> str:
-    """A path as one line of a command's output: undecodable bytes and line breaks spelled out."""
-    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+    """A path as one line of a command's output: undecodable bytes, line breaks and what a terminal would obey spelled out."""
+    return visible(path.encode("utf-8", "backslashreplace").decode())

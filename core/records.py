@@ -166,6 +166,11 @@ class Audit:
     """Length of all recordings done."""
 
     @property
+    def num_judged(self) -> int:
+        """Done and not refused."""
+        return self.num_spoof + self.num_inconclusive + self.num_bona_fide
+
+    @property
     def share_done(self) -> float:
         """0 to 1."""
         return self.num_done / self.num_files if self.num_files else float(self.is_listed)

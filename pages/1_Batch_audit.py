@@ -18,6 +18,7 @@ from pages.components.export_buttons import show_exports
 from pages.components.frame import open_page, telling_failures
 from pages.components.links import linked_id
 from pages.components.new_audit import show_new_audit
+from pages.components.prevalence_box import show_prevalence_box
 from pages.components.review_form import show_review_form
 from pages.components.triage_table import choose_filter, show_table
 
@@ -53,6 +54,8 @@ def show_audit(store: Store, audit_id: int) -> None:
             words = detector.manifest.score_words
             left.plotly_chart(score_histogram_figure(bins, detector.manifest.thresholds, score_words=words), key="histogram")
         right.plotly_chart(folder_share_figure(folder_shares(store, audit_id)), key="folders")
+        if detector:
+            show_prevalence_box(store, audit, detector)
     with table:
         chosen = choose_filter(store, audit, is_calibrated=is_calibrated)
         show_newer_button(audit)

@@ -15,8 +15,12 @@ import soundfile
 from core import native_audio
 from core.audio import AudioReader, sha256_of
 from core.errors import REFUSAL_CODES, AudioRefusal
+from core.hostile_text import one_line
 from core.native_audio import max_duration_s, native_blocks, probe
+from core.records import AuditStatus, ScanSettings
 from core.scanning.fuzz import case_of, run_cases, table, whole_recordings, with_ogg_checksums
+from core.scanning.scan import prepare_audit, run_audit
+from core.store.triage import entry_detail, failures
 
 
 def test_damaged_recordings_are_decoded_or_refused() -> None:
@@ -130,6 +134,29 @@ def test_eight_channels_by_ffmpeg(tmp_path: Path) -> None:
         out.mux(stream.encode(None))
     decoded = np.concatenate(list(native_blocks(path, probe(path))), axis=1)
     assert np.allclose(decoded, loudness[:, None] * tone, atol=1e-6)
+
+
+def test_names_in_a_terminal() -> None:
+    assert one_line("a\x1b[2J\n\u202eb\u00e4" + os.fsdecode(b"\xff")) == r"a\x1b[2J\n\u202ebä\udcff"
+
+
+def test_an_audit_of_a_hostile_folder(tmp_path: Path, store, tiny_detector, write_recordings) -> None:
+    folder, secret = tmp_path / "calls", tmp_path / "secret"
+    (recording,) = write_recordings(folder, 1)
+    write_recordings(secret, 1, first_seed=7)
+    names = ["line\nbreak.wav", "\u202egnp.wav", "\x1b[31mred.wav", os.fsdecode(b"\xff\xfe.wav"), "<script>alert(1)<b>.wav"]
+    for name in names:
+        os.link(folder / recording, os.fsencode(folder / name))
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "\x1b[2Jout").symlink_to(secret)
+    (folder / "out.wav").symlink_to(next(secret.iterdir()))
+    (folder / "loop").symlink_to(folder)
+    audit = run_audit(store, prepare_audit(store, str(folder), tiny_detector, ScanSettings()))
+    assert (audit.status, audit.num_files, audit.num_done, audit.num_refused) == (AuditStatus.FINISHED, 7, 7, 1)
+    assert audit.message == r"Left out: \x1b[2Jout is a link that leads out of the folder, and 1 more."
+    (refused,) = failures(store, audit.id)
+    reason = entry_detail(store, refused.entry_id).detections[0].reason
+    assert (refused.path, reason) == ("pipe.wav", "It is no file but a folder, a pipe, a socket or a device.")
 
 
 @pytest.mark.parametrize(

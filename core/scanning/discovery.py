@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from core.audio import EXTENSIONS
 from core.errors import ScanError
+from core.hostile_text import one_line
 from core.records import FoundFile, ScanSettings
 
 
@@ -51,7 +52,7 @@ def _walk(root: bytes, settings: ScanSettings, on_left_out: Callable[[str], None
             with os.scandir(os.path.join(root, below)) as scan:
                 children = sorted(scan, key=lambda child: child.name)
         except OSError as error:
-            on_left_out(f"{_words(below)} could not be opened ({error.strerror})")
+            on_left_out(f"{_shown(below)} could not be opened ({error.strerror})")
             continue
         folders = []
         for child in children:
@@ -63,7 +64,7 @@ def _walk(root: bytes, settings: ScanSettings, on_left_out: Callable[[str], None
             if not is_folder and not is_wanted(path, settings):
                 continue
             if status and child.is_symlink() and not settings.follow_links and _leads_out(child.path, real_root):
-                on_left_out(f"{_words(path)} is a link that leads out of the folder")
+                on_left_out(f"{_shown(path)} is a link that leads out of the folder")
             elif is_folder:
                 folders.append(path)
             else:  # the scorer refuses what is no file, with the reason
@@ -84,13 +85,13 @@ def _leads_out(link: bytes, real_root: bytes) -> bool:
     return os.path.commonpath([os.path.realpath(link), real_root]) != real_root
 
 
-def _words(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
+def _shown(path: bytes) -> str:
+    return one_line(os.fsdecode(path))
 
 
 def is_wanted(path: bytes, settings: ScanSettings) -> bool:
     """Whether the settings let through a file of this path within the folder."""
-    name = _words(path)
+    name = path.decode("utf-8", "backslashreplace")
     if settings.pattern and not fnmatch.fnmatchcase(name, settings.pattern):
         return False
     return settings.all_files or os.path.splitext(name)[1].lower() in EXTENSIONS

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -69,13 +70,12 @@ def _in_one_process(paths: list[str], how: str, limit_s: float | None) -> Iterat
     try:
         for path in paths:
             limit = limit_s or MIN_LIMIT_S + _size_bytes(path) / _BYTES_PER_S
-            killer = threading.Timer(limit, process.kill)
+            killer, began = threading.Timer(limit, process.kill), time.monotonic()
             killer.start()
             line = process.stdout.readline()
-            is_hung = not killer.is_alive()
             killer.cancel()
             if not line.endswith(b"\n"):
-                yield _hung(limit) if is_hung else _crashed(process.wait())
+                yield _hung(limit) if time.monotonic() - began >= limit else _crashed(process.wait())
                 return
             told = json.loads(line)
             yield AudioRefusal(*told) if isinstance(told, list) else AudioInfo(**told)

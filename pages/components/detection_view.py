@@ -11,6 +11,7 @@ from core.preview import MAX_PLAYED_S
 from core.quality import WARNINGS
 from core.records import AudioInfo, Detection, Verdict
 from core.reports import figure_words, file_words, probability_words, recording_json, segments_csv, verdict_words
+from core.terms import TERMS, explained
 from pages.components import resources
 from pages.components.frame import escaped, plain
 
@@ -97,10 +98,7 @@ def _show_numbers(detection: Detection, detector: Detector) -> None:
 def _score_help(manifest: DetectorManifest) -> str:
     words = "As the network gives it, turned so that higher is likelier spoof; it ranks recordings and has no scale."
     if manifest.calibration:
-        words = (
-            "Calibrated log-likelihood ratio: the natural logarithm of how much likelier this recording is among spoofs than "
-            "among bona fide speech."
-        )
+        words = f"Calibrated. {TERMS['Spoof score']} {TERMS['Nats']}"
     if (thresholds := manifest.thresholds) is None:
         return f"{words} No thresholds are known, so that every verdict is inconclusive."
     return f"{words} Spoof from {thresholds.upper:+.2f}, bona fide below {thresholds.lower:+.2f}."
@@ -152,7 +150,4 @@ def show_figures(detector: Detector) -> None:
 
 def _show_figure_table(rows: list[dict]) -> None:
     st.dataframe(rows, hide_index=True)
-    st.caption(
-        "EER (equal error rate): the share of wrong calls at the threshold where both kinds of error are equally frequent. "
-        "Cllr: the cost of the scores in bits; 0 is perfect, 1 is what silence costs."
-    )
+    st.caption(explained("EER", "Cllr", "95 % interval"))

@@ -16,6 +16,11 @@ _LIMITS = (
     "A score is evidence, not proof. It holds for recordings like those the detector was measured on; "
     "read the error rates in its card before you rely on it."
 )
+_DARK_STYLE = """<style>
+[data-testid=stBaseButton-primary] p, [data-testid=stBaseButton-primaryFormSubmit] p, [data-testid=stMultiSelect] span[title]
+{ color: #11181F !important; }
+</style>"""
+"""Streamlit writes white on the dark theme's light blue, 2.3:1; no one blue keeps 4.5:1 both under white and on the background."""
 
 
 def open_page(title: str, *, icon: str, lead: str) -> None:
@@ -27,6 +32,8 @@ def open_page(title: str, *, icon: str, lead: str) -> None:
         lead: one sentence on what the page does.
     """
     st.set_page_config(page_title=f"{title} - Earwitness", page_icon=icon, layout="wide")
+    if st.context.theme.type == "dark":
+        st.html(_DARK_STYLE)
     with st.sidebar:
         st.markdown("### Earwitness")
         try:

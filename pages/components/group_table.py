@@ -14,6 +14,7 @@ from core.evaluation.figures import cell_colours, cell_words, group_heat_figure,
 from core.evaluation.records import HIGHER_IS_BETTER, METRIC_TITLES, Grouping, GroupRow, GroupTable
 from core.evaluation.system_records import System
 from core.evaluation.trial_attributes import GROUPING_TITLES, available_groupings
+from core.terms import explained
 from pages.components import resources
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped, plain
@@ -42,6 +43,7 @@ def show_groups(chosen: Chosen, thresholds: Mapping[str, float]) -> ClickedCell 
         required=True,
         format_func=METRIC_TITLES.get,
         key="metric",
+        help=explained("EER", "Miss", "AUC", "95 % interval"),
         persist_state="session",
         wrap=True,
     )

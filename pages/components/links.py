@@ -9,19 +9,21 @@ from core.records import EntryDetail, TriageRow
 from pages.components.frame import plain
 
 AUDIT_PAGE = "pages/1_Batch_audit.py"
+_MAX_DIGITS = 9
+"""PostgreSQL's integers end at 2,147,483,647."""
 
 
 def linked_id(name: str) -> int | None:
     """The number in the address under this name; None where it is absent.
 
     Raises:
-        CoreError: it is not a number.
+        CoreError: it is not a number, or more than databases count to.
     """
     text = st.query_params.get(name)
     if text is None:
         return None
-    if not text.isdecimal():
-        raise CoreError(f"The address says {name}={text}; a number is expected. Open the page from the menu instead.")
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
+        raise CoreError(f"The address says {name}={text[:40]}; a number is expected. Open the page from the menu instead.")
     return int(text)
 
 

@@ -65,6 +65,12 @@ def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> 
         yield None
 
 
+def show_sample(path: Path) -> None:
+    """Chooses a sample, from outside the widgets: for the callback of a button."""
+    st.session_state["source"] = "A sample"
+    st.session_state["sample"] = path
+
+
 def _samples() -> list[Path]:
     return sorted(path for path in SAMPLES_FOLDER.rglob("*") if path.suffix in EXTENSIONS)
 

@@ -1,0 +1,151 @@
+"""From how common spoofs are and what errors cost to a threshold, and what verdicts are worth in a folder. Stores nothing.
+
+Error rates are those that were measured on the detector's shipped test scores, with intervals over speakers. They hold for
+recordings like those; a folder of telephone calls has others (see the page Stress test).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.calibration import Thresholds
+from core.errors import CoreError
+from core.evaluation.resampling import Interval, bootstrap_intervals
+from core.evaluation.shipped_results import shipped_results
+
+PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""Shares of spoofs that the page offers."""
+COST_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""How many missed spoofs a false accusation is worth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What an analyst knows or decides before looking."""
+
+    prevalence: float
+    """Share of spoofs among the recordings, 0 to 1."""
+    cost_ratio: float
+    """Cost of calling a bona fide recording spoof over that of missing a spoof."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.prevalence < 1 or not 0 < self.cost_ratio < math.inf:
+            raise CoreError(
+                "The share of spoofs lies between 0 and 1 and the ratio of costs is above 0, "
+                f"not {self.prevalence} and {self.cost_ratio}."
+            )
+
+    @property
+    def threshold(self) -> float:
+        """The spoof score from which calling a recording spoof costs least, in nats.
+
+        Source: the Bayes decision for log-likelihood ratios, e.g. Brummer and du Preez (2006), "Application-independent
+        evaluation of speaker detection", section 2: ln(C_fa (1 - p) / (C_miss p)).
+        """
+        return math.log(self.cost_ratio * (1 - self.prevalence) / self.prevalence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What verdicts at some thresholds are worth in a folder, each with its 95 % interval."""
+
+    title: str
+    thresholds: Thresholds
+    false_accusations: Interval
+    """Expected number of bona fide recordings that are called spoof."""
+    missed: Interval
+    """Expected number of spoofs that are called bona fide."""
+    undecided: Interval
+    """Expected number of inconclusive ones."""
+    innocent_share: Interval
+    """Share of bona fide recordings among those called spoof."""
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The row of a table."""
+        counts = (_counted(interval) for interval in (self.false_accusations, self.missed, self.undecided))
+        share = self.innocent_share
+        return (self.title, *counts, f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})")
+
+
+def measured_scores(detector_name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Shipped test scores of a detector, which are spoofs, and their speakers; None where none are shipped."""
+    results = shipped_results()
+    if results is None or detector_name not in results.scores:
+        return None
+    scores, trials = results.scores[detector_name], results.trial_set
+    there = np.isfinite(scores)
+    return scores[there], trials.is_spoof[there], trials.table["speaker"].to_numpy()[there]
+
+
+def outlook(
+    measured: tuple[np.ndarray, np.ndarray, np.ndarray], thresholds: Thresholds, policy: Policy, num_files: int, *, title: str
+) -> Outlook:
+    """What to expect of verdicts in a folder.
+
+    Args:
+        measured: as `measured_scores`.
+        thresholds: below `lower` is bona fide, from `upper` on spoof.
+        policy: says how many of the folder are spoofs.
+        num_files: recordings that were judged.
+        title: what the row is called.
+    """
+    scores, is_spoof, speakers = measured
+    upper, lower = thresholds.upper, thresholds.lower
+    num_spoof, num_bona_fide = num_files * policy.prevalence, num_files * (1 - policy.prevalence)
+
+    def expected(of_bona_fide: np.ndarray, of_spoof: np.ndarray) -> Callable:
+        """Sum over both classes of how many there are times the share for which that holds."""
+        shares = (_share(of_bona_fide, of_spoof=False), _share(of_spoof, of_spoof=True))
+        return lambda _, truth: lambda weights: num_bona_fide * shares[0](truth, weights) + num_spoof * shares[1](truth, weights)
+
+    none = np.zeros(len(scores), dtype=bool)
+    accused, cleared = scores >= upper, scores < lower
+
+    def innocent(_: np.ndarray, truth: np.ndarray) -> Callable:
+        wrong, right = _share(accused, of_spoof=False), _share(accused, of_spoof=True)
+
+        def of_weights(weights: np.ndarray) -> np.ndarray:
+            false, true = num_bona_fide * wrong(truth, weights), num_spoof * right(truth, weights)
+            return np.where(false + true > 0, false / np.maximum(false + true, 1e-300), 0.0)
+
+        return of_weights
+
+    figures = {
+        "false_accusations": expected(accused, none),
+        "missed": expected(none, cleared),
+        "undecided": expected(~accused & ~cleared, ~accused & ~cleared),
+        "innocent_share": innocent,
+    }
+    found = bootstrap_intervals(figures, scores, is_spoof, groups=speakers)
+    return Outlook(title=title, thresholds=thresholds, **found)
+
+
+def outlooks(detector_name: str, stored: Thresholds, policy: Policy, num_files: int) -> tuple[Outlook, ...]:
+    """The stored verdicts, and those at the policy's own threshold; empty where nothing was measured."""
+    measured = measured_scores(detector_name)
+    if measured is None or not num_files:
+        return ()
+    best = Thresholds(lower=policy.threshold, upper=policy.threshold)
+    return (
+        outlook(measured, stored, policy, num_files, title=f"As stored: spoof from {stored.upper:+.2f}"),
+        outlook(measured, best, policy, num_files, title=f"Cheapest: spoof from {policy.threshold:+.2f}"),
+    )
+
+
+def _share(holds: np.ndarray, *, of_spoof: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Share of one class's weight for which something holds, `[resample]`."""
+
+    def share(truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        of_class = truth == of_spoof
+        return weights @ (holds & of_class).astype(float) / (weights @ of_class.astype(float))
+
+    return share
+
+
+def _counted(interval: Interval) -> str:
+    return f"{interval.value:,.0f} ({interval.low:,.0f} to {interval.high:,.0f})"

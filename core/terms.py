@@ -1,0 +1,29 @@
+"""The terms that pages and documents use, each in a sentence. Defines nothing that is computed."""
+
+from __future__ import annotations
+
+TERMS: dict[str, str] = {
+    "Bona fide": "Speech that a person spoke into a microphone, not changed to deceive.",
+    "Spoof": "Speech made or changed to pass as somebody's: text-to-speech, voice conversion, a copy by a vocoder, a replay.",
+    "Spoof score": "How much likelier it is among spoofs than among bona fide speech, as a natural logarithm; 0 is neither.",
+    "Nats": "The unit of natural logarithms: +1 is 2.7 times, +2.3 ten times, +4.6 a hundred times likelier spoof.",
+    "Calibration": "Turning a network's output into a log-likelihood ratio, so that a score means the same from day to day.",
+    "Threshold": "The score from which a recording is called spoof; moving it trades one kind of error for the other.",
+    "Inconclusive": "A score between the two thresholds: the detector would be wrong too often if it had to decide.",
+    "Refused": "A recording that cannot be judged, with the reason; it is never counted as bona fide.",
+    "False alarm": "A bona fide recording that is called spoof.",
+    "Miss": "A spoof that is called bona fide.",
+    "EER": "Equal error rate: the share of wrong calls at the threshold where both kinds of error are equally frequent.",
+    "AUC": "Area under the ROC curve: how often a spoof scores above a bona fide recording; 50 % is chance.",
+    "Cllr": "Cost of the scores as log-likelihood ratios, in bits: 0 is perfect, 1 is what no information costs.",
+    "t-DCF": "Tandem detection cost: what a speaker verification system loses through the detector's errors; 1 is no detector.",
+    "DET": "Detection error trade-off: misses against false alarms at every threshold; lower left is better.",
+    "95 % interval": "Were the figure measured anew on other speakers, such an interval would hold the true value 95 times in 100.",
+    "Saliency": "A map of what a detector looked at in a recording; it says something only where its tests say so.",
+}
+"""Term -> sentence, in the order in which a reader meets them."""
+
+
+def explained(*terms: str) -> str:
+    """These terms with their sentences, as Markdown, for the help of a widget."""
+    return "\n".join(f"- **{term}**: {TERMS[term]}" for term in terms) + "\n\nMore: page *Help*, *Terms*."
