@@ -6,12 +6,13 @@ CORPUS ?= $(or $(EARWITNESS_CORPUS),../shared/corpus)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint benchmark clean help
+.PHONY: run test lint audit benchmark clean help
 
 help:
 	@echo "make run        install what is missing and serve the dashboard at http://localhost:$(PORT)"
 	@echo "make test       install what testing needs and run every test"
 	@echo "make lint       ruff"
+	@echo "make audit      known vulnerabilities of what is pinned"
 	@echo "make benchmark  measure the scan on \$$(CORPUS)/test and write BENCHMARKS.md"
 
 run: $(VENV)/.installed
@@ -24,6 +25,10 @@ test: $(VENV)/.installed-dev chromium postgresql
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Asks PyPI's advisory database about what is pinned; needs the network.
+audit: $(VENV)/.installed-dev
+	@$(BIN)/pip-audit --disable-pip --no-deps -r requirements.txt -r requirements-cluster.txt
 
 benchmark: $(VENV)/.installed
 	@$(BIN)/python -m core benchmark $(CORPUS)/test --out BENCHMARKS.md

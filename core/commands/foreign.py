@@ -51,6 +51,28 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the detector's folder (default: the installed ones)")
 
 
+def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `quantize-detector`, but for the detector."""
+    parser.add_argument("--name", required=True, help="name of the new detector; the old one stays")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the detector's folder (default: the installed ones)")
+
+
+def run_quantization(options: argparse.Namespace) -> int:
+    """Makes a detector of 8-bit integers of another; returns the exit status.
+
+    Raises:
+        DetectorError: it cannot be quantised.
+    """
+    from core.checkpoints import detector_named
+    from core.foreign.quantization import quantize_detector
+
+    out = options.out.expanduser().absolute() if options.out else None
+    detector = quantize_detector(detector_named(options.detector), options.name, out=out)
+    print(f"{detector.name} ({detector.hash[:12]}) is in {detector.folder}")
+    print("Its scores are its own: audits and thresholds of the old one are not about it. Measure it before you rely on it.")
+    return 0
+
+
 def run_calibration(options: argparse.Namespace) -> int:
     """Calibrates the audit's detector; returns the exit status.
 

@@ -26,7 +26,7 @@ from core.errors import CoreError
 from core.features import FEATURE_KINDS
 from core.hostile_text import one_line
 from core.records import Detection, Verdict
-from core.reports import figure_words, without_nan
+from core.reports import figure_words, percent, without_nan
 
 _EPILOG = """exit status: 0 finished, 1 could not be done or was interrupted, 2 wrong usage.
 
@@ -80,6 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     import_command.add_calibration_arguments(calibrate)
     _add_store(calibrate)
+
+    quantize = _command(
+        commands, "quantize-detector", import_command.run_quantization, "make a faster detector of 8-bit integers of one of ours"
+    )
+    import_command.add_quantization_arguments(quantize)
+    _add_detector(quantize)
 
     scores = _command(commands, "import-scores", evaluate_command.run_import, "put another system's score file into the store")
     evaluate_command.add_import_arguments(scores)
@@ -178,7 +184,7 @@ def _score_line(path: str, detection: Detection) -> str:
     notes = f"  [{', '.join(detection.warnings)}]" if detection.warnings else ""
     score = f"score {detection.spoof_score:+.2f} (the detector is not calibrated)"
     if detection.probability is not None:
-        score = f"score {detection.spoof_score:+.2f} nats, probability {detection.probability:.1%}"
+        score = f"score {detection.spoof_score:+.2f} nats, probability {percent(detection.probability)}"
     return f"{detection.verdict:<13} {name}{channel}: {score}{notes}"
 
 

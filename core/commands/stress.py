@@ -120,7 +120,7 @@ def table_text(table: StressTable) -> str:
         cell, share = table.cells.get(condition.name, {}).get(POOLED), shares.get(condition.name)
         told = [f"  {condition.title:<32}"]
         if cell is not None and cell.eer is not None:
-            told.append(f"EER {cell.eer:6.1%} ({cell.low:.1%} to {cell.high:.1%})")
+            told.append(f"EER {100 * cell.eer:5.1f} % ({100 * cell.low:.1f} % to {100 * cell.high:.1f} %)")
             if cell.change is not None:
                 told.append(f"change {100 * cell.change:+5.1f} ({100 * cell.change_low:+.1f} to {100 * cell.change_high:+.1f})")
         if share is not None and share.share is not None:
