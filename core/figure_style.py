@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.hostile_text import visible
+from core.palette import AMBER, PAPER
 
-SCALE = ((0.0, "#6FB1DC"), (0.25, "#B5D5EA"), (0.5, "#F4F1EA"), (0.75, "#F5BE8B"), (1.0, "#E8833A"))
+SCALE = ((0.0, "#6FB1DC"), (0.25, "#B5D5EA"), (0.5, PAPER), (0.75, "#F5BE8B"), (1.0, AMBER))
 """Badness -> colour, between blue and vermilion (after Okabe and Ito 2002)."""
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
 """A shape per system, beside its colour."""

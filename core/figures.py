@@ -10,14 +10,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.calibration import Thresholds, verdict_of
+from core.palette import BLUE, GREY, OCHRE, ORANGE, SKY
 from core.preview import RecordingPreview
 from core.records import FolderShare, HistogramBin, SegmentScore, Verdict
 
 VERDICT_COLOURS = {
-    Verdict.SPOOF: "#D55E00",
-    Verdict.INCONCLUSIVE: "#B07F00",
-    Verdict.BONA_FIDE: "#1F83C2",
-    Verdict.REFUSED: "#8C8C8C",
+    Verdict.SPOOF: ORANGE,
+    Verdict.INCONCLUSIVE: OCHRE,
+    Verdict.BONA_FIDE: BLUE,
+    Verdict.REFUSED: GREY,
 }
 """After Okabe and Ito (2002), "Color Universal Design"; shaded to be legible on white and on the dark theme."""
 _TRANSPARENT = "rgba(0,0,0,0)"
@@ -133,7 +134,7 @@ def add_waveform(figure: go.Figure, preview: RecordingPreview, *, offset_s: floa
     """The envelope of a recording in the first row; its first sample is at `offset_s`."""
     half_column_s = (preview.time_s[1] - preview.time_s[0]) / 2 if len(preview.time_s) > 1 else 0.0
     x = preview.time_s + offset_s + half_column_s
-    style = {"mode": "lines", "line": {"width": 0.5, "color": "#56B4E9"}, "showlegend": False, "hoverinfo": "skip"}
+    style = {"mode": "lines", "line": {"width": 0.5, "color": SKY}, "showlegend": False, "hoverinfo": "skip"}
     figure.add_trace(go.Scatter(x=x, y=preview.low, **style), row=1, col=1)
     figure.add_trace(go.Scatter(x=x, y=preview.high, fill="tonexty", **style), row=1, col=1)
 

@@ -28,13 +28,18 @@ def probability_words(probability: float) -> str:
     """A probability without false certainty: never 0 % or 100 %."""
     if probability < 0.01:
         return "under 1 %"
-    return "over 99 %" if probability > 0.99 else f"{probability:.0%}"
+    return "over 99 %" if probability > 0.99 else percent(probability, 0)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as it is written everywhere: per cent, a space before the sign."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def figure_words(figure: Figure) -> tuple[str, str]:
     """A measured figure and its 95 % interval: rates in per cent, costs (Cllr in bits, t-DCF) as they are."""
     is_cost = "bits" in figure.name or "t-DCF" in figure.name
-    value, low, high = (f"{x:.3f}" if is_cost else f"{x:.1%}" for x in (figure.value, figure.low, figure.high))
+    value, low, high = (f"{x:.3f}" if is_cost else percent(x) for x in (figure.value, figure.low, figure.high))
     return value, f"{low} to {high}"
 
 
@@ -47,8 +52,10 @@ def file_words(name: str, sha256: str | None, info: AudioInfo | None, detections
         lines.append(f"Format    {info.container}, {info.codec}, {stored}")
     for detection in detections:
         if (quality := detection.quality) is not None:
-            level = f"level {quality.level_db:.1f} dBFS, peak {quality.peak_db:.1f} dBFS, clipped {quality.clipped_share:.2%}"
-            rest = f"silence {quality.silence_share:.0%}, bandwidth {quality.bandwidth_hz:,.0f} Hz"
+            level = (
+                f"level {quality.level_db:.1f} dBFS, peak {quality.peak_db:.1f} dBFS, clipped {percent(quality.clipped_share, 2)}"
+            )
+            rest = f"silence {percent(quality.silence_share, 0)}, bandwidth {quality.bandwidth_hz:,.0f} Hz"
             lines.append(f"Channel {detection.channel}: {level}, {rest}")
     return "\n".join(lines)
 

@@ -245,7 +245,7 @@ def test_score_prints_a_line_per_file(folder: Path, tmp_path: Path, lively_detec
     lines = capsys.readouterr().out.splitlines()
     for line, record in zip(lines[::2], Scorer(lively_detector).score_files([folder / "r0000.wav", folder / "r0001.wav"])):
         (detection,) = record.detections
-        figures = f"score {detection.spoof_score:+.2f} nats, probability {detection.probability:.1%}"
+        figures = f"score {detection.spoof_score:+.2f} nats, probability {100 * detection.probability:.1f} %"
         assert line.startswith(f"{detection.verdict:<13} {record.path}: {figures}")
     assert lines[1].startswith(f"refused       {folder / 'text.wav'}: Not a recording")
     assert len(lines) == 3

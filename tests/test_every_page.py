@@ -26,8 +26,9 @@ HOSTILE = (
 _SCRIPT_ENDED = "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
 
 
-def _addresses(name: str) -> list[str]:
-    return [name.partition("_")[2]] + (["Help?doc=terms"] if name.endswith("_Help") else [])
+ADDRESSES = ("", *(name.partition("_")[2] for name in PAGES), "Help?doc=terms")
+IN_THE_DARK = ("", "Batch_audit", "Attack_accuracy")
+"""They have every kind of widget whose colours differ there."""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -43,8 +44,8 @@ def test_a_hostile_address_shows_no_exception(name: str, value: str, tiny_detect
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(theme: str, server: Server) -> None:  # noqa: F811
+@pytest.mark.parametrize(("theme", "addresses"), [("light", ADDRESSES), ("dark", IN_THE_DARK)], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(theme: str, addresses: tuple[str, ...], server: Server) -> None:  # noqa: F811
     if CHROMIUM is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
     from playwright.sync_api import sync_playwright
@@ -55,7 +56,7 @@ def test_axe_finds_nothing_serious(theme: str, server: Server) -> None:  # noqa:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 1200}, color_scheme=theme, reduced_motion="reduce")
         page.set_default_timeout(120_000)
-        for address in ["", *(address for name in PAGES for address in _addresses(name))]:
+        for address in addresses:
             page.goto(f"{server.url}/{address}")
             page.locator("h1").first.wait_for()
             page.wait_for_timeout(500)
@@ -70,5 +71,5 @@ def test_axe_finds_nothing_serious(theme: str, server: Server) -> None:  # noqa:
             ]
             assert page.locator("[data-testid=stException]").count() == 0
         browser.close()
-    assert len(found) > len(PAGES)
+    assert len(found) == len(addresses)
     assert not {address: findings for address, findings in found.items() if findings}

@@ -136,7 +136,7 @@ def test_audit_a_folder_review_three_export(server: Server, page, tmp_path: Path
         _select_row(page, number)
         page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
         page.wait_for_timeout(2_000)
-        form = page.locator("[data-testid=stForm]")
+        form = page.locator("[data-testid=stForm]").filter(has_text="Your verdict")
         form.get_by_role("radio", name=verdict).or_(form.get_by_role("button", name=verdict, exact=True)).first.click()
         form.get_by_label("Your name").fill("A. Analyst")
         form.get_by_label("Note").fill(f"=note {number}")

@@ -56,7 +56,7 @@ def test_an_audit_made_with_it_is_shown(level, store, tmp_path: Path, write_reco
 
 def test_training_says_that_it_cannot_be_looked_into(level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARWITNESS_RUNS", str(tmp_path / "no runs"))
-    page = AppTest.from_file(str(ROOT / "pages" / "2_Training.py"), default_timeout=120).run()
+    page = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=120).switch_page("pages/2_Training.py").run()
     assert not page.exception
     box = page.selectbox(key="network")
     assert box.options[-1] == "Detector: level"

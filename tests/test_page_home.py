@@ -36,6 +36,18 @@ def test_empty_state_says_what_to_do(home: AppTest) -> None:
     assert "tiny" in words
 
 
+def test_the_first_steps_are_one_click_each(home: AppTest, store, tiny_detector, tmp_path: Path, write_recordings) -> None:
+    home.run()
+    assert "New here?" in _words(home)
+    assert home.button(key="first-audit").label == "Audit the samples"
+    home.button(key="first-sample").click().run()
+    assert not home.exception
+    assert "Spoof score (nats)" in [metric.label for metric in home.metric]
+    write_recordings(tmp_path / "calls", 1)
+    prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings())
+    assert "New here?" not in _words(home.run())
+
+
 def _choose_sample(home: AppTest, name: str) -> AppTest:
     home.run()
     home.button_group(key="source").set_value("A sample").run()

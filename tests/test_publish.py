@@ -148,7 +148,7 @@ def test_the_card_says_what_was_measured(published: Detector) -> None:
     assert card.startswith("# mine\n")
     assert published.hash[:12] in card
     assert "**Trained on** 40 recordings; recipe `tiny`, weights from random initialisation" in card
-    assert f"Seed 3: epoch {int(member['kept_epoch'])} of 4, dev EER {member['kept_epoch_dev_eer']:.1%}." in card
+    assert f"Seed 3: epoch {int(member['kept_epoch'])} of 4, dev EER {100 * member['kept_epoch_dev_eer']:.1f} %." in card
     assert "## Test" in card
     assert "## Dev" in card
     assert "| EER, telephone line (8 kHz, mu-law) |" in card

@@ -47,7 +47,7 @@ def test_the_card_follows_from_the_committed_scores(shipped) -> None:
     for name in ("EER", "Cllr (bits)"):
         figure = _figure(shipped, "test", name)
         assert figure.low < figure.value < figure.high
-        assert f"{figure.value:.1%}" in shipped.card or f"{figure.value:.3f}" in shipped.card
+        assert f"{100 * figure.value:.1f} %" in shipped.card or f"{figure.value:.3f}" in shipped.card
 
 
 def test_pooled_test_eer_is_what_was_promised(shipped) -> None:

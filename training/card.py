@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.checkpoints import Detector, Figure
-from core.reports import figure_words
+from core.reports import figure_words, percent
 from training.data import LabelledSplit
 from training.evaluate import attack_figures, verdict_shares
 
@@ -31,7 +31,7 @@ def model_card(detector: Detector, scores: dict[str, np.ndarray], splits: dict[s
 
 {_training(detector)}
 - **Calibrated on** dev: score = {calibration.slope:.3f} x raw {calibration.offset:+.3f} nats. Probability is given at a prior of
-  {calibration.prior_spoof:.0%} spoof.
+  {percent(calibration.prior_spoof, 0)} spoof.
 - **Verdicts**: spoof from {thresholds.upper:+.2f} nats, bona fide below {thresholds.lower:+.2f}, inconclusive between; chosen
   on dev.
 """
@@ -50,14 +50,15 @@ def _training(detector: Detector) -> str:
     if recipe["num_coded"]:
         spoken += f", {recipe['num_coded']} coded as by telephones and messengers"
     kept = " ".join(
-        f"Seed {each['seed']}: epoch {each['kept_epoch']:.0f} of {recipe['num_epochs']}, dev EER {each['kept_epoch_dev_eer']:.1%}."
+        f"Seed {each['seed']}: epoch {each['kept_epoch']:.0f} of {recipe['num_epochs']}, "
+        f"dev EER {percent(each['kept_epoch_dev_eer'])}."
         for each in made["members"]
     )
     copies = ""
     if recipe["copy_share"]:
         copies = (
-            f"\n  {recipe['copy_share']:.0%} of the spoofs in a batch were replaced by copies of its bona fide speech, made by"
-            "\n  vocoders (`core.attacks`)."
+            f"\n  {percent(recipe['copy_share'], 0)} of the spoofs in a batch were replaced by copies of its bona fide speech, made"
+            "\n  by vocoders (`core.attacks`)."
         )
     return (
         f"- **Trained on** {num['train']:,} recordings{spoken}; recipe `{recipe['name']}`, weights from"
@@ -69,7 +70,9 @@ def _training(detector: Detector) -> str:
 def _test(detector: Detector, scores: np.ndarray, test: LabelledSplit) -> str:
     figures = [figure for figure in detector.manifest.figures if figure.split == "test"]
     shares = verdict_shares(scores, test.is_spoof, detector.manifest.thresholds)
-    verdicts = "\n".join(f"| {label} | {low:.1%} | {between:.1%} | {high:.1%} |" for label, (low, between, high) in shares.items())
+    verdicts = "\n".join(
+        f"| {label} | {percent(low)} | {percent(between)} | {percent(high)} |" for label, (low, between, high) in shares.items()
+    )
     return f"""## Test: systems and speakers mostly unseen in training
 
 {_table(figures)}

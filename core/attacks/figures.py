@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from core.attacks.lab import ROOM, SOURCE, LabRow, LabScale, LabVerdict
 from core.figure_style import SYMBOLS, colours_of, finished, text_of, wrapped
 from core.figures import spectrogram_trace
+from core.palette import AMBER
 from core.preview import preview_samples
 from core.records import Verdict
 from core.runs.figures import run_colour
@@ -87,7 +88,7 @@ def pair_figure(
         figure.add_trace(spectrogram_trace(preview, colorbar={}, showscale=row == 1), row=row, col=1)
         figure.update_yaxes(title_text="kHz", row=row, col=1)
     for start_s, end_s in spans if is_partial else ():
-        figure.add_vrect(x0=start_s, x1=end_s, line={"color": "#E8833A", "width": 2.5}, row=2, col=1)
+        figure.add_vrect(x0=start_s, x1=end_s, line={"color": AMBER, "width": 2.5}, row=2, col=1)
     figure.update_annotations(font_size=13, x=0, xanchor="left")
     figure.update_xaxes(title_text="Time (s)", row=2, col=1)
     return finished(figure, height=420, has_legend=False)

@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 from core.evaluation.comparison_records import ComparisonRow, ScoreScatter, SystemComparison
 from core.evaluation.curve_figures import CLASS_COLOURS
 from core.figure_style import SYMBOLS, finished, text_of
+from core.palette import BLUE, GREY, ORANGE
 
-FIRST_BETTER, SECOND_BETTER, NOT_SHOWN = "#1F83C2", "#D55E00", "#8C8C8C"
+FIRST_BETTER, SECOND_BETTER, NOT_SHOWN = BLUE, ORANGE, GREY
 """Blue where the first system is better, vermilion where the second is, grey where chance may have done it."""
 
 

@@ -15,11 +15,12 @@ from core.explanation.excerpts import Excerpt
 from core.explanation.records import Explanation, TimeFrequencyBox
 from core.figure_style import finished
 from core.figures import add_segments, add_waveform
+from core.palette import DEEP_BLUE, GREY, MARK, ORANGE, SKY
 from core.records import SegmentScore
 
 BOX_AXIS = "y3"
 """The axis of the spectrogram, on which a box can be drawn, in every figure of a recording."""
-SOUND_COLOUR, PAUSE_COLOUR = "#56B4E9", "rgba(140,140,140,0.35)"
+SOUND_COLOUR, PAUSE_COLOUR = SKY, "rgba(140,140,140,0.35)"
 _SALIENCY_SCALE = (
     (0.0, "rgba(255,214,10,0)"),
     (0.25, "rgba(255,200,0,0.12)"),
@@ -98,7 +99,7 @@ def band_figure(importances: Mapping[str, Sequence[BandImportance]], *, row_labe
         row_label: what the bands are of, with its unit.
     """
     figure = go.Figure()
-    colours = ("#0072B2", "#D55E00")
+    colours = (DEEP_BLUE, ORANGE)
     for (name, bands), colour in zip(importances.items(), colours):
         figure.add_bar(
             y=[band.title for band in bands],
@@ -114,7 +115,7 @@ def band_figure(importances: Mapping[str, Sequence[BandImportance]], *, row_labe
         x=[100 * band.even_share for band in first],
         name="if it were spread evenly",
         mode="markers",
-        marker={"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#8C8C8C"}},
+        marker={"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": GREY}},
         hovertemplate="%{y}: %{x:.1f} % if spread evenly<extra></extra>",
     )
     figure.update_xaxes(title_text="Share of the saliency (%)", rangemode="tozero")
@@ -211,7 +212,7 @@ def _add_outline(figure: go.Figure, excerpt: Excerpt, *, row: int) -> None:
     """The waveform again, scaled to its peak, under a map whose rows are amplitudes."""
     preview = excerpt.preview
     peak = max(float(np.abs([preview.low, preview.high]).max()), 1e-9)
-    style = {"mode": "lines", "line": {"width": 0.5, "color": "#8C8C8C"}, "showlegend": False, "hoverinfo": "skip"}
+    style = {"mode": "lines", "line": {"width": 0.5, "color": GREY}, "showlegend": False, "hoverinfo": "skip"}
     x = excerpt.start_s + preview.time_s + _half_step(preview.time_s)
     figure.add_trace(go.Scatter(x=x, y=preview.low / peak, **style), row=row, col=1)
     figure.add_trace(go.Scatter(x=x, y=preview.high / peak, fill="tonexty", **style), row=row, col=1)
@@ -244,7 +245,7 @@ def _add_box(figure: go.Figure, box: TimeFrequencyBox, offset_s: float) -> None:
         x1=offset_s + box.end_s,
         y0=box.low_hz / 1_000,
         y1=box.high_hz / 1_000,
-        line={"color": "#00B3A4", "width": 2.5},
+        line={"color": MARK, "width": 2.5},
         row=3,
         col=1,
     )

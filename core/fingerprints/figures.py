@@ -22,14 +22,15 @@ from core.fingerprints.records import (
     Frames,
     TimeAxis,
 )
+from core.palette import BLUISH_GREEN, DEEP_BLUE, GREY, ORANGE, PAPER, PINK
 
-FIRST, SECOND, REFERENCE = "#0072B2", "#D55E00", "#8C8C8C"
+FIRST, SECOND, REFERENCE = DEEP_BLUE, ORANGE, GREY
 _FILLS = {FIRST: "rgba(0,114,178,0.22)", SECOND: "rgba(213,94,0,0.22)", REFERENCE: "rgba(140,140,140,0.18)"}
 _MARK = "rgba(204,121,167,0.28)"
 """Behind bands in which two groups differ."""
 _LEVELS = "Cividis"
-_DIFFERENCES = ((0.0, "#0072B2"), (0.5, "#F4F1EA"), (1.0, "#D55E00"))
-_TICK = "#CC79A7"
+_DIFFERENCES = ((0.0, DEEP_BLUE), (0.5, PAPER), (1.0, ORANGE))
+_TICK = PINK
 _TOP = {"lenmode": "pixels", "len": 260, "y": 1, "yanchor": "top"}
 """A colour bar that can be seen beside the first rows of a long heat map."""
 _EVEN = "times an even spread"
@@ -50,7 +51,7 @@ def band_comparison_figure(
     for fingerprint, colour in _drawn(fingerprints, comparison.first, comparison.second):
         _add_curve(figure, centres, fingerprint.bands[comparison.frames], text_of(fingerprint.key), colour, row=1)
     name = f"{text_of(comparison.first)} less {text_of(comparison.second)}"
-    _add_curve(figure, centres, comparison.difference, name, REFERENCE, row=2, colour_of_line="#009E73")
+    _add_curve(figure, centres, comparison.difference, name, REFERENCE, row=2, colour_of_line=BLUISH_GREEN)
     scale = _scale(measured.summary)
     for bands in comparison.differing:
         for row in (1, 2):

@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 
 from core.networks.activations import Activations, FeatureMaps
 from core.networks.anatomy import FeatureBox
+from core.palette import ORANGE, PALE_BLUE
 
 _TRANSPARENT = "rgba(0,0,0,0)"
-_ACCENT = "#D55E00"
-_PLAIN = "#7FB2D6"
+_ACCENT = ORANGE
+_PLAIN = PALE_BLUE
 _SMALLEST = 1e-6
 """Levels below this, such as those of a layer that stays silent, are drawn as this: the colours are logarithmic."""
 

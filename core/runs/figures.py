@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
+from core.palette import BLUE, GREEN, GREY, OCHRE, ORANGE, PURPLE, TEAL, VIOLET
 from core.runs.metrics import Metrics
 
-RUN_COLOURS = ("#1F83C2", "#D55E00", "#0A8F67", "#B07F00", "#B5609A", "#7A6FD0", "#8C8C8C", "#3E9FB3")
+RUN_COLOURS = (BLUE, ORANGE, GREEN, OCHRE, PURPLE, VIOLET, GREY, TEAL)
 """After Okabe and Ito (2002), shaded to be legible on white and on the dark theme."""
 MAX_POINTS = 1_000
 """Points drawn of a curve."""

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.figure_style import finished, text_of, wrapped
+from core.palette import BLUE, GREEN, GREY, ORANGE
 from core.shortcuts.records import InterventionEffect, Probe, ShortcutReport
 
-LEAKS, CLEAN = "#D55E00", "#1F83C2"
+LEAKS, CLEAN = ORANGE, BLUE
 """Vermilion and a diamond where a feature gives labels away or moves a detector, blue and a circle where not."""
-_LABEL_COLOURS = {"bona fide": "#1F83C2", "spoof": "#D55E00", "all": "#0A8F67"}
+_LABEL_COLOURS = {"bona fide": BLUE, "spoof": ORANGE, "all": GREEN}
 _LABEL_SYMBOLS = {"bona fide": "circle", "spoof": "diamond", "all": "square"}
 
 
@@ -57,7 +58,7 @@ def intervention_figure(effects: Sequence[InterventionEffect], *, score_words: s
     labels = list(dict.fromkeys(effect.label for effect in effects))
     for j, label in enumerate(labels):
         those = [effect for effect in effects if effect.label == label]
-        colour, symbol = _LABEL_COLOURS.get(label, "#8C8C8C"), _LABEL_SYMBOLS.get(label, "circle")
+        colour, symbol = _LABEL_COLOURS.get(label, GREY), _LABEL_SYMBOLS.get(label, "circle")
         figure.add_scatter(
             x=[effect.shift for effect in those],
             y=[names.index(effect.name) + 0.5 * ((j + 0.5) / len(labels) - 0.5) for effect in those],

@@ -13,11 +13,12 @@ import plotly.graph_objects as go
 
 from core.evaluation.figures import badness, metric_words
 from core.figure_style import cell_heat, cell_texts, colours_of, finished, text_of, wrapped
+from core.palette import BLUE, GREY, ORANGE
 from core.stress.conditions import CLEAN, Condition
 from core.stress.records import POOLED, StressCell, StressTable, VerdictShare
 
 Shown = Literal["eer", "change"]
-SURVIVES, FLIPS, REFUSED = "#1F83C2", "#D55E00", "#8C8C8C"
+SURVIVES, FLIPS, REFUSED = BLUE, ORANGE, GREY
 """Blue where the verdict stays, vermilion where it does not, grey where there is none (after Okabe and Ito 2002)."""
 _FULL_CHANGE = 0.2
 """A rise of the EER by 20 points is drawn in the full colour."""

@@ -85,7 +85,7 @@ def _show_numbers(detection: Detection, detector: Detector) -> None:
         row.metric(
             "Probability of spoof",
             probability_words(detection.probability),
-            help=f"If {manifest.calibration.prior_spoof:.0%} of recordings like this were spoofs to begin with. With fewer "
+            help=f"If {100 * manifest.calibration.prior_spoof:.0f} % of recordings like this were spoofs to begin with. With fewer "
             "spoofs around, it is lower.",
             width="content",
         )

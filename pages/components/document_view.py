@@ -19,6 +19,7 @@ TITLES = {
     "tutorials/researcher": "Tutorial: compare systems",
     "training": "Train, measure, compare",
     "scale": "Many machines",
+    "security": "Threats and defences",
     "reference": "Reference",
 }
 """Address -> title."""

@@ -34,4 +34,3 @@ def show_first_steps(store: Store) -> None:
     with third:
         st.markdown("3\\. **How far to trust it.** What it misses, measured on real speech.")
         st.page_link("pages/3_Attack_accuracy.py", label="See what it misses", icon=":material/target:")
-        st.page_link("pages/11_Help.py", label="What detection cannot do", icon=":material/help:", query_params={"doc": "limits"})

@@ -42,6 +42,7 @@ def open_page(title: str, *, icon: str, lead: str) -> None:
         except CoreError:
             st.caption("No detector in use.")
         st.caption(_LIMITS)
+        st.page_link("pages/11_Help.py", label="What detection cannot do", icon=":material/help:", query_params={"doc": "limits"})
     st.title(title)
     st.markdown(lead)
 
