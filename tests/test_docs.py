@@ -127,12 +127,20 @@ def test_what_stress_does_is_as_measured() -> None:
     assert f"through GSM the EER is {100 * gsm:.0f} %, and of {share.num} bona fide recordings" in words
     assert f"{share.num_opposite} turn into *spoof*" in words
     assert f"its EER is {100 * clean['']:.0f} %, from {100 * clean['flite']:.0f} % (flite)" in words
+    telephone = load_table(SHIPPED_STRESS / "corpus-test-telephone-by-family.json")
+    share = next(share for share in telephone.shares if (share.condition, share.label) == ("phone_gsm", "bona fide"))
+    assert f"through GSM {share.num_opposite} of its {share.num} clear bona fide verdicts turn into *spoof*" in words
+    eers = [telephone.cells[condition][""].eer for condition in ("clean", "phone_gsm")]
+    assert "its EER is {:.1%} on clean speech and {:.1%} through GSM".format(*eers).replace("%", " %") in words
     assert all(clean[attack] > 0.45 for attack in ("replay", "sinusoidal", "concatenation"))
 
 
+_ONLY_THEIRS = r"theirs\.onnx|AUDIT|FOLDER|core backup"
+
+
 def _readme_commands() -> list[str]:
-    """All but the import of a file that only the reader has; `tests/test_foreign.py` imports one."""
-    return [line for line in _code_lines(README) if line.startswith("python -m core") and "theirs.onnx" not in line]
+    """All but those about what only the reader has; `test_foreign`, `test_evidence` and `test_backup` run them."""
+    return [line for line in _code_lines(README) if line.startswith("python -m core") and not re.search(_ONLY_THEIRS, line)]
 
 
 @pytest.mark.parametrize("command", _readme_commands())
