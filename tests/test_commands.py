@@ -290,7 +290,7 @@ def test_detectors_lists_names_hashes_and_figures(tiny_detector: Detector, capsy
     assert exit_status("detectors") == 0
     out = capsys.readouterr().out
     assert f"tiny  {tiny_detector.hash[:12]}  vgg27 on log_spectrogram\n  Random weights, for tests." in out
-    shipped = out[out.index("vgg27-spectrogram") :].splitlines()
+    shipped = out[out.index("vgg27-spectrogram") :].partition("vgg27-telephone")[0].splitlines()
     assert any("EER" in line and "%" in line and "bona fide" in line for line in shipped)
     (cllr,) = [line for line in shipped if line.startswith("  test ") and "Cllr (bits)" in line]
     assert "%" not in cllr
