@@ -11,9 +11,8 @@ from core.evidence.records import SEAL
 from core.jobs import Job
 from core.records import TriageFilter
 from core.store.store import Store
-from pages.components.frame import escaped, plain, telling_failures
-
-REFRESH_S = 1.0
+from pages.components.frame import plain, telling_failures
+from pages.components.job_outcome import show_outcome
 
 
 def show_bundling(store: Store, audit_id: int, chosen: TriageFilter, num_matching: int) -> None:
@@ -33,39 +32,24 @@ def show_bundling(store: Store, audit_id: int, chosen: TriageFilter, num_matchin
         "did what when, in one ZIP. `python -m core verify` checks it: any changed byte is named, and every score can be derived "
         "again."
     )
-    if last is not None:
-        _show_last(store, audit_id)
+    show_outcome(
+        lambda: bundling(store, audit_id),
+        running="Making the bundle; each recording is read once more.",
+        is_done=is_bundled,
+        show_result=lambda job: _show_bundle(job, audit_id),
+        failed="The bundle could not be made.",
+    )
 
 
-def _show_last(store: Store, audit_id: int) -> None:
-    was_running = bundling(store, audit_id).is_running
-
-    @st.fragment(run_every=REFRESH_S if was_running else None)
-    def outcome() -> None:
-        job = bundling(store, audit_id)
-        if was_running and not job.is_running:
-            st.rerun()
-        _show_job(job, audit_id)
-
-    outcome()
-
-
-def _show_job(job: Job, audit_id: int) -> None:
-    if job.is_running:
-        st.info("Making the bundle; each recording is read once more.", icon=":material/hourglass_top:")
-        st.text(plain(job.last_words()))
-    elif is_bundled(job):
-        st.download_button(
-            "The case bundle (ZIP)",
-            partial(bundle_zip, job),
-            file_name=f"audit-{audit_id}-bundle.zip",
-            mime="application/zip",
-            key=f"bundle-zip-{audit_id}",
-            icon=":material/download:",
-            on_click="ignore",
-            help=f"Unpack it and open report.html. {SEAL} and the log's newest hash prove it later, if you keep them elsewhere.",
-        )
-        st.text(plain(job.last_words(3)))
-    else:
-        words = job.last_words() or "The process ended without a word."
-        st.error(f"The bundle could not be made. {escaped(words.removeprefix('error: '))}", icon=":material/error:")
+def _show_bundle(job: Job, audit_id: int) -> None:
+    st.download_button(
+        "The case bundle (ZIP)",
+        partial(bundle_zip, job),
+        file_name=f"audit-{audit_id}-bundle.zip",
+        mime="application/zip",
+        key=f"bundle-zip-{audit_id}",
+        icon=":material/download:",
+        on_click="ignore",
+        help=f"Unpack it and open report.html. {SEAL} and the log's newest hash prove it later, if you keep them elsewhere.",
+    )
+    st.text(plain(job.last_words(3)))

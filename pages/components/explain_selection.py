@@ -13,9 +13,9 @@ from core.explanation.records import METHOD_NAMES
 from core.jobs import Job
 from core.records import TriageFilter
 from core.store.store import Store
-from pages.components.frame import escaped, plain, telling_failures
+from pages.components.frame import telling_failures
+from pages.components.job_outcome import show_outcome
 
-REFRESH_S = 1.0
 MAX_EXPLAINED = 500
 
 
@@ -39,38 +39,23 @@ def show_explaining(store: Store, audit_id: int, detector: Detector, chosen: Tri
         "What the detector looked at in each, tested as on the page **Saliency**: a page to read, a table, pictures and arrays. "
         "A few seconds per file; it goes on when this tab is closed, and goes on where it stopped when started again."
     )
-    if last is not None:
-        _show_last(store, audit_id)
+    show_outcome(
+        lambda: explaining(store, audit_id),
+        running="Explaining, the first one takes longest.",
+        is_done=is_explained,
+        show_result=lambda job: _show_maps(job, audit_id),
+        failed="The files could not be explained.",
+    )
 
 
-def _show_last(store: Store, audit_id: int) -> None:
-    was_running = explaining(store, audit_id).is_running
-
-    @st.fragment(run_every=REFRESH_S if was_running else None)
-    def outcome() -> None:
-        job = explaining(store, audit_id)
-        if was_running and not job.is_running:
-            st.rerun()
-        _show_job(job, audit_id)
-
-    outcome()
-
-
-def _show_job(job: Job, audit_id: int) -> None:
-    if job.is_running:
-        st.info("Explaining, the first one takes longest.", icon=":material/hourglass_top:")
-        st.text(plain(job.last_words()))
-    elif is_explained(job):
-        st.download_button(
-            "The maps (ZIP)",
-            partial(explanations_zip, job),
-            file_name=f"audit-{audit_id}-explanations.zip",
-            mime="application/zip",
-            key=f"explain-zip-{audit_id}",
-            icon=":material/download:",
-            on_click="ignore",
-            help="Unpack it and open index.html. Filters that were changed since then are not in it: explain again.",
-        )
-    else:
-        words = job.last_words() or "The process ended without a word."
-        st.error(f"The files could not be explained. {escaped(words.removeprefix('error: '))}", icon=":material/error:")
+def _show_maps(job: Job, audit_id: int) -> None:
+    st.download_button(
+        "The maps (ZIP)",
+        partial(explanations_zip, job),
+        file_name=f"audit-{audit_id}-explanations.zip",
+        mime="application/zip",
+        key=f"explain-zip-{audit_id}",
+        icon=":material/download:",
+        on_click="ignore",
+        help="Unpack it and open index.html. Filters that were changed since then are not in it: explain again.",
+    )
