@@ -145,6 +145,11 @@ class Detector:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it came with Earwitness, so that `data/results` has its scores."""
+        return self.folder.parent == SHIPPED_DETECTORS
+
+    @property
     def is_foreign(self) -> bool:
         """Whether the network was made elsewhere: it scores, and cannot be looked into."""
         return self.manifest.network is not None

@@ -34,13 +34,18 @@ ARGUMENTS = [
 ROW_HEIGHT = 35
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
     """A dashboard in a process of its own."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, environment: dict[str, str], *, port: int | None = None) -> None:
+        self.port = port or free_port()
         command = [sys.executable, "-m", "streamlit", "run", "Home.py", "--server.port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60

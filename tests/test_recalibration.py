@@ -24,7 +24,8 @@ def test_held_out_scores_are_of_fits_that_did_not_see_them() -> None:
     rng = np.random.default_rng(0)
     is_spoof = np.arange(100) % 2 == 1
     scores = rng.normal(np.where(is_spoof, 1.0, -1.0), 1.0)
-    calibrated = held_out_scores(scores, is_spoof)
+    alone = np.full(100, None)
+    calibrated = held_out_scores(scores, is_spoof, alone)
     fitted = fit_calibration(scores, is_spoof)
     whole = fitted.slope * scores + fitted.offset
     assert np.corrcoef(calibrated, whole)[0, 1] > 0.95
@@ -32,7 +33,11 @@ def test_held_out_scores_are_of_fits_that_did_not_see_them() -> None:
     # A score that alone speaks for the other class moves the fit that saw it, and not its own part's.
     flipped = scores.copy()
     flipped[0] = 30.0
-    assert held_out_scores(flipped, is_spoof)[0] > 30.0 * 0.5
+    assert held_out_scores(flipped, is_spoof, alone)[0] > 30.0 * 0.5
+    # Nor do other recordings of its speaker: both get the calibration that saw neither.
+    flipped[1], speakers = -30.0, np.array([0, 0, *range(1, 99)])
+    first, second = held_out_scores(flipped, is_spoof, speakers)[:2]
+    assert first > 15.0 > -15.0 > second
 
 
 @pytest.fixture

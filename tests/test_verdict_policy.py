@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from core.calibration import Thresholds
 from core.errors import CoreError
@@ -52,6 +53,14 @@ def test_what_to_expect_in_a_folder() -> None:
 def test_nobody_is_accused_at_a_threshold_above_all() -> None:
     found = outlook(MEASURED, Thresholds(lower=9.0, upper=9.0), Policy(prevalence=0.1, cost_ratio=1.0), 1_000, title="x")
     assert (found.false_accusations.value, found.innocent_share.value, found.missed.value) == (0.0, 0.0, 100.0)
+    # None of 10 speakers: up to 1 - 0.025^(1/10) = 30.85 % (Clopper-Pearson), and then all that are called are innocent.
+    assert found.false_accusations.high == pytest.approx(900 * binomtest(0, 10).proportion_ci(0.95, "exact").high)
+    assert (found.false_accusations.high, found.innocent_share.high) == (pytest.approx(277.65, abs=0.01), 1.0)
+
+
+def test_no_missed_spoof_seen_is_no_certainty() -> None:
+    found = outlook(MEASURED, Thresholds(lower=-9.0, upper=1.0), Policy(prevalence=0.1, cost_ratio=1.0), 1_000, title="x")
+    assert (found.missed.value, found.missed.high) == (0.0, pytest.approx(30.85, abs=0.01))
 
 
 def test_the_shipped_detector_was_measured_and_others_were_not(monkeypatch: pytest.MonkeyPatch) -> None:

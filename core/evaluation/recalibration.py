@@ -15,6 +15,7 @@ import numpy as np
 from core.calibration import Calibration, choose_thresholds, fit_calibration
 from core.checkpoints import Detector, DetectorManifest, Figure, detector_named, name_problem, save_detector
 from core.errors import DetectorError
+from core.evaluation.draws import group_ids
 from core.evaluation.labelled_audits import audit_system, audit_systems, audit_trial_set, key_of_audit
 from core.evaluation.resampling import bootstrap_interval
 from core.evaluation.weighted_figures import weighted_cllr
@@ -46,7 +47,7 @@ def calibrate_detector(store: Store, audit_id: int, name: str, *, by_reviews: bo
         raise DetectorError(problem)
     audit = store.audit(audit_id)
     detector = detector_named(audit.detector_hash)
-    scores, is_spoof, labels_hash = _labelled_scores(store, audit_id, by_reviews=by_reviews)
+    scores, is_spoof, speakers, labels_hash = _labelled_scores(store, audit_id, by_reviews=by_reviews)
     fitted, before = fit_calibration(scores, is_spoof), detector.manifest.calibration
     calibrated = fitted.slope * scores + fitted.offset
     made = {
@@ -63,21 +64,30 @@ def calibrate_detector(store: Store, audit_id: int, name: str, *, by_reviews: bo
         calibration=_after(before, fitted),
         thresholds=choose_thresholds(calibrated, is_spoof),
         provenance=detector.manifest.provenance | {"calibrated_on": made},
-        figures=_figures(detector.manifest, scores, is_spoof, f"audit {audit_id}"),
+        figures=_figures(detector.manifest, scores, is_spoof, speakers, f"audit {audit_id}"),
     )
     network = detector.graph_path if detector.is_foreign else detector.load_model()
     card = model_card(manifest) if detector.is_foreign else _card(detector, manifest)
     return save_detector(out / name, network, manifest, card=card)
 
 
-def held_out_scores(scores: np.ndarray, is_spoof: np.ndarray) -> np.ndarray:
-    """Scores `[trial]` as calibrations say that were fitted without them: five parts, each by the other four."""
-    fold = np.empty(len(scores), dtype=int)
-    for label in (False, True):  # both classes in every part
-        fold[is_spoof == label] = np.random.default_rng(0).permutation(np.arange((is_spoof == label).sum()) % NUM_FOLDS)
+def held_out_scores(scores: np.ndarray, is_spoof: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    """Scores `[trial]` as calibrations say that were fitted without them and their speakers: five parts, each by the other four.
+
+    Args:
+        speakers: `[trial]` ids; a trial without one (None, NaN) stands alone.
+    """
+    ids, fold = group_ids(speakers), np.empty(len(scores), dtype=int)
+    parts = np.empty(ids.max() + 1, dtype=int)
+    for label in (True, False):  # both classes in every part, as far as speakers allow
+        of_class = np.unique(ids[is_spoof == label])
+        parts[of_class] = np.random.default_rng(0).permutation(np.arange(len(of_class)) % NUM_FOLDS)
+    fold = parts[ids]
     calibrated = np.empty(len(scores))
     for number in range(NUM_FOLDS):
         out = fold == number
+        if not out.any():
+            continue
         fitted = fit_calibration(scores[~out], is_spoof[~out])
         calibrated[out] = fitted.slope * scores[out] + fitted.offset
     return calibrated
@@ -90,16 +100,18 @@ def _after(before: Calibration | None, fitted: Calibration) -> Calibration:
     return Calibration(slope=fitted.slope * before.slope, offset=fitted.slope * before.offset + fitted.offset)
 
 
-def _figures(manifest: DetectorManifest, scores: np.ndarray, is_spoof: np.ndarray, split: str) -> tuple[Figure, ...]:
+def _figures(
+    manifest: DetectorManifest, scores: np.ndarray, is_spoof: np.ndarray, speakers: np.ndarray, split: str
+) -> tuple[Figure, ...]:
     """What a calibration leaves as it was (ranks), and Cllr with and without it on recordings that the fit did not see."""
     kept = tuple(figure for figure in manifest.figures if figure.name.startswith(("EER", "AUC")))
-    pairs = {"Cllr (bits), calibrated, held out": held_out_scores(scores, is_spoof)}
+    pairs = {"Cllr (bits), calibrated, held out": held_out_scores(scores, is_spoof, speakers)}
     if manifest.calibration is not None:
         pairs = {"Cllr (bits), before": scores} | pairs
     counts = {"num_bona_fide": int((~is_spoof).sum()), "num_spoof": int(is_spoof.sum())}
     new = []
     for name, values in pairs.items():
-        found = bootstrap_interval(weighted_cllr, values, is_spoof)
+        found = bootstrap_interval(weighted_cllr, values, is_spoof, groups=speakers)
         new.append(Figure(split=split, name=name, value=found.value, low=found.low, high=found.high, **counts))
     return (*new, *kept)
 
@@ -115,8 +127,8 @@ def _card(parent: Detector, manifest: DetectorManifest) -> str:
     )
 
 
-def _labelled_scores(store: Store, audit_id: int, *, by_reviews: bool) -> tuple[np.ndarray, np.ndarray, str]:
-    """Scores of the audit's labelled recordings that have one, whether each is a spoof, and a hash of names and labels."""
+def _labelled_scores(store: Store, audit_id: int, *, by_reviews: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Scores of the audit's labelled recordings that have one, which are spoofs, speakers, and a hash of names and labels."""
     key = key_of_audit(audit_id, by_reviews=by_reviews)
     with store.reading() as connection:
         trial_set = audit_trial_set(connection, key)
@@ -131,4 +143,4 @@ def _labelled_scores(store: Store, audit_id: int, *, by_reviews: bool) -> tuple[
             )
     named = "\n".join(f"{utterance} {spoof}" for utterance, spoof in zip(trial_set.table["utterance"], trial_set.is_spoof))
     digest = hashlib.sha256(named.encode("utf-8", "backslashreplace")).hexdigest()
-    return scores[has_score], is_spoof, digest
+    return scores[has_score], is_spoof, trial_set.table["speaker"].to_numpy()[has_score], digest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,6 +122,13 @@ def outlook(
         "innocent_share": innocent,
     }
     found = bootstrap_intervals(figures, scores, is_spoof, groups=speakers)
+    if not (accused & ~is_spoof).any():
+        most = num_bona_fide * _most_unseen(speakers[~is_spoof])
+        right = num_spoof * accused[is_spoof].mean()
+        found["false_accusations"] = replace(found["false_accusations"], high=most)
+        found["innocent_share"] = replace(found["innocent_share"], high=most / (most + right))
+    if not (cleared & is_spoof).any():
+        found["missed"] = replace(found["missed"], high=num_spoof * _most_unseen(speakers[is_spoof]))
     return Outlook(title=title, thresholds=thresholds, **found)
 
 
@@ -145,6 +152,14 @@ def _share(holds: np.ndarray, *, of_spoof: bool) -> Callable[[np.ndarray, np.nda
         return weights @ (holds & of_class).astype(float) / (weights @ of_class.astype(float))
 
     return share
+
+
+def _most_unseen(speakers: np.ndarray) -> float:
+    """Upper end of the 95 % interval of an error's rate when none was seen: a bootstrap would call that certain.
+
+    Source: Clopper and Pearson (1934), "The use of confidence or fiducial limits", with speakers as the independent units.
+    """
+    return 1 - 0.025 ** (1 / len(np.unique(speakers)))
 
 
 def _counted(interval: Interval) -> str:

@@ -33,7 +33,9 @@ _STYLE = """
 padding: 0 1rem; } h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 2px solid #1B2733; }
 h1, h2, h3, td, .mono { overflow-wrap: anywhere; } table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #dde3e8; }
-td.n, th.n { text-align: right; } .mono { font-family: ui-monospace, monospace; font-size: .85em; } .small { color: #52606d; }
+tbody th { font-weight: 400; } td.n, th.n { text-align: right; } td[class] { white-space: nowrap; overflow-wrap: normal; }
+td.mono { white-space: normal; overflow-wrap: anywhere; } .mono { font-family: ui-monospace, monospace; font-size: .85em; }
+.small { color: #52606d; }
 figure { margin: .8rem 0; } figure img, figure svg { width: 100%; height: auto; display: block; } figcaption { color: #52606d; }
 .spoof { color: #A84300; font-weight: 600; } .inconclusive { color: #7A5800; font-weight: 600; }
 .bonafide { color: #13649A; font-weight: 600; } .refused { color: #52606d; font-weight: 600; }
@@ -228,8 +230,10 @@ def _score(score: float) -> str:
 
 
 def _html_table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], *, numeric: tuple[int, ...] = ()) -> str:
-    """Cells are HTML already."""
+    """Cells are HTML already; the first of a row names it, in words that are not broken."""
     kinds = {i: " class=n" for i in numeric}
     head = "".join(f"<th{kinds.get(i, '')}>{text}" for i, text in enumerate(heads))
-    body = "".join("<tr>" + "".join(f"<td{kinds.get(i, '')}>{cell}" for i, cell in enumerate(row)) + "</tr>" for row in rows)
+    body = ""
+    for first, *rest in rows:
+        body += f"<tr><th scope=row>{first}" + "".join(f"<td{kinds.get(i, '')}>{cell}" for i, cell in enumerate(rest, 1)) + "</tr>"
     return f"<table><thead><tr>{head}</tr></thead>{body}</table>"

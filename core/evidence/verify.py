@@ -75,8 +75,8 @@ def read_manifest(bundle: Path) -> Manifest:
         CoreError: there is none, it does not fit its seal, or it is of another version.
     """
     try:
-        text, seal = (bundle / MANIFEST).read_bytes(), (bundle / SEAL).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text, seal = (bundle / MANIFEST).read_bytes(), (bundle / SEAL).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
         raise CoreError(f"{bundle} is no case bundle that can be read: {error}.") from None
     if seal != f"{file_sha256(bundle / MANIFEST)}  {MANIFEST}\n":
         raise CoreError(

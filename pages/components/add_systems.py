@@ -14,6 +14,7 @@ from pages.components import resources
 from pages.components.frame import plain, telling_failures
 from pages.components.links import AUDIT_PAGE
 from pages.components.score_import import IMPORT_ROUND, show_score_import
+from pages.components.sign_in import allows
 from pages.components.system_picker import open_systems
 
 
@@ -21,6 +22,8 @@ def show_add_systems(store: Store) -> None:
     """An expander with both ways, closed again after an import."""
     number = st.session_state.setdefault(IMPORT_ROUND, 0)
     with st.expander("Add systems", icon=":material/upload_file:", key=f"add-systems-{number}"):
+        if not allows("make"):
+            return
         files, audits = st.tabs(["Score files", "An audit"])
         with files, telling_failures():
             show_score_import()

@@ -18,6 +18,7 @@ from pages.components.attack_choices import AttackChoices
 from pages.components.attack_results import identity
 from pages.components.attack_sources import LabSource
 from pages.components.frame import escaped, telling_failures
+from pages.components.sign_in import allows
 
 _ZIP = "attack-zip"
 _SAVED = "attack-saved"
@@ -26,6 +27,8 @@ _SAVED = "attack-saved"
 def show_saving(sources: Sequence[LabSource], choices: AttackChoices) -> None:
     """What is chosen, as files with an ASVspoof protocol."""
     st.subheader("Save as a data set", anchor=False)
+    if not allows("make"):
+        return
     st.caption(
         "The recordings and the spoofs as FLAC, `protocol.txt` in ASVspoof's form, where partial spoofs are spoofed, and how all "
         "of it was made. A **Batch audit** of it with the protocol, or `python -m training prepare`, takes it from there."

@@ -9,6 +9,7 @@ from core.scanning.scan import resume_audit
 from core.store.store import Store
 from pages.components.frame import escaped, telling_failures
 from pages.components.links import AUDIT_PAGE
+from pages.components.sign_in import allows
 
 REFRESH_S = 1.0
 _LIVE = (AuditStatus.QUEUED, AuditStatus.RUNNING)
@@ -101,7 +102,7 @@ def _show_counts(audit: Audit) -> None:
 
 
 def _show_controls(store: Store, audit: Audit) -> None:
-    if audit.status in (AuditStatus.FINISHED, AuditStatus.CANCELLED):
+    if audit.status in (AuditStatus.FINISHED, AuditStatus.CANCELLED) or not allows("audit"):
         return
     row = st.container(horizontal=True)
     if row.button("Pause", icon=":material/pause:", disabled=audit.status is not AuditStatus.RUNNING, key="pause"):

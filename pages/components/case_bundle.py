@@ -13,14 +13,17 @@ from core.records import TriageFilter
 from core.store.store import Store
 from pages.components.frame import plain, telling_failures
 from pages.components.job_outcome import show_outcome
+from pages.components.sign_in import allows, name_field
 
 
 def show_bundling(store: Store, audit_id: int, chosen: TriageFilter, num_matching: int) -> None:
     """The form, and the last bundle of this audit."""
+    if not allows("bundle"):
+        return
     last = bundling(store, audit_id)
     with st.form(f"bundle-{audit_id}", border=False):
         row = st.container(horizontal=True, vertical_alignment="bottom")
-        name = row.text_input("Your name, for the log", key=f"bundle-by-{audit_id}", max_chars=80)
+        name = name_field(row, "Your name, for the log", key=f"bundle-by-{audit_id}")
         is_running = last is not None and last.is_running
         words = f"Make a case bundle of the {num_matching:,} files that match"
         if row.form_submit_button(words, icon=":material/folder_zip:", disabled=is_running or not num_matching):

@@ -12,6 +12,7 @@ from core.features import WINDOW_SAMPLES
 from core.foreign.detector_import import INPUTS, Declaration, import_detector
 from core.foreign.network import HIGHER_MEANS, MAX_WINDOW_SAMPLES, MIN_WINDOW_SAMPLES
 from pages.components.frame import escaped, telling_failures
+from pages.components.sign_in import allows
 
 _COMMAND = "Larger files, calibration and thresholds: `python -m core import-detector --help`."
 
@@ -19,6 +20,8 @@ _COMMAND = "Larger files, calibration and thresholds: `python -m core import-det
 def show_detector_import() -> None:
     """The form; a detector that was imported is offered on every page from then on."""
     with st.expander("Import a detector made elsewhere (ONNX)"):
+        if not allows("install"):
+            return
         if done := st.session_state.pop("import-done", None):
             st.success(done, icon=":material/check_circle:")
         upload = st.file_uploader("The network, one file with all its weights", type="onnx", key="import-file")

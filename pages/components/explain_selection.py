@@ -15,12 +15,15 @@ from core.records import TriageFilter
 from core.store.store import Store
 from pages.components.frame import telling_failures
 from pages.components.job_outcome import show_outcome
+from pages.components.sign_in import allows
 
 MAX_EXPLAINED = 500
 
 
 def show_explaining(store: Store, audit_id: int, detector: Detector, chosen: TriageFilter, num_matching: int) -> None:
     """The form, and the last explaining of this audit."""
+    if not allows("make"):
+        return
     last = explaining(store, audit_id)
     with st.form(f"explain-{audit_id}", border=False):
         row = st.container(horizontal=True, vertical_alignment="bottom")

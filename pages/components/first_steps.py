@@ -12,6 +12,7 @@ from pages.components import resources
 from pages.components.frame import telling_failures
 from pages.components.links import AUDIT_PAGE
 from pages.components.recording_input import show_sample
+from pages.components.sign_in import allows
 
 _SAMPLE = SAMPLES_FOLDER / "flite" / "flite_slt_invoice.flac"
 
@@ -27,7 +28,7 @@ def show_first_steps(store: Store) -> None:
         st.button("Judge a sample", icon=":material/hearing:", on_click=show_sample, args=(_SAMPLE,), key="first-sample")
     with second:
         st.markdown("2\\. **A folder.** 15 files sorted by risk, to hear, review and export.")
-        if st.button("Audit the samples", icon=":material/folder:", key="first-audit"):
+        if allows("audit") and st.button("Audit the samples", icon=":material/folder:", key="first-audit"):
             with telling_failures():
                 audit_id = start_audit(store, str(SAMPLES_FOLDER), resources.default_detector(), ScanSettings())
                 st.switch_page(AUDIT_PAGE, query_params={"audit": str(audit_id)})

@@ -11,6 +11,7 @@ import streamlit as st
 from core.errors import CoreError
 from core.hostile_text import visible
 from pages.components import resources
+from pages.components.sign_in import require_sign_in
 
 _LIMITS = (
     "A score is evidence, not proof. It holds for recordings like those the detector was measured on; "
@@ -32,6 +33,7 @@ def open_page(title: str, *, icon: str, lead: str) -> None:
         lead: one sentence on what the page does.
     """
     st.set_page_config(page_title=f"{title} - Earwitness", page_icon=icon, layout="wide")
+    require_sign_in()
     if st.context.theme.type == "dark":
         st.html(_DARK_STYLE)
     with st.sidebar:

@@ -15,10 +15,13 @@ from pages.components import resources
 from pages.components.detector_picker import pick_detector
 from pages.components.folder_picker import pick_folder
 from pages.components.frame import telling_failures
+from pages.components.sign_in import allows
 
 
 def show_new_audit(store: Store) -> None:
     """The form; on start the page is redrawn with the audit."""
+    if not allows("audit"):
+        return
     folder = pick_folder(default=SAMPLES_FOLDER)
     detector = pick_detector(key="detector")
     settings = _pick_settings()

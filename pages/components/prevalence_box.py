@@ -35,7 +35,7 @@ def show_prevalence_box(store: Store, audit: Audit, detector: Detector) -> None:
         "A false accusation costs as much as so many missed spoofs", COST_RATIOS, 1.0, format_func="{:g}".format, key="policy-cost"
     )
     policy = Policy(prevalence=prevalence, cost_ratio=ratio)
-    rows = outlooks(detector.name, thresholds, policy, audit.num_judged)
+    rows = outlooks(detector.name, thresholds, policy, audit.num_judged) if detector.is_shipped else ()
     if not rows:
         st.info(
             f"No test scores of {detector.name} are shipped, so its error rates are not known here. "

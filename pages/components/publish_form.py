@@ -9,12 +9,15 @@ import streamlit as st
 from core.runs.folders import Run, RunStatus
 from core.runs.publishing import Publication, PublishStatus, detectors_folder, last_publication, start_publishing
 from pages.components.frame import escaped, plain, telling_failures
+from pages.components.sign_in import allows
 
 REFRESH_S = 1.0
 
 
 def show_publish(runs: tuple[Run, ...]) -> None:
     """The form for runs with weights, and the last attempt of the chosen one."""
+    if not allows("install"):
+        return
     ready = [run for run in runs if run.has_weights]
     if not ready:
         st.info("No run has weights yet: they are written after the first epoch. A run with weights can be published here.")

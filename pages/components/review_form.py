@@ -10,12 +10,15 @@ from core.store.store import Store
 from core.store.triage import add_reviews, matching_entries
 from pages.components.frame import telling_failures
 from pages.components.links import keep_entry_open
+from pages.components.sign_in import allows, name_field
 
 _CHOICES = [str(Verdict.SPOOF), str(Verdict.INCONCLUSIVE), str(Verdict.BONA_FIDE)]
 
 
 def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...], chosen: TriageFilter, num_matching: int) -> None:
     """The form; the name is remembered for the session."""
+    if not allows("review"):
+        return
     st.session_state.setdefault("reviewer-name", "")
     # Keys of these very files: what was ticked for others must not be sent for them.
     target = hash((audit_id, chosen, *(row.entry_id for row in selected)))
@@ -25,7 +28,7 @@ def show_review_form(store: Store, audit_id: int, selected: tuple[TriageRow, ...
         )
         verdict = st.segmented_control("Verdict", _CHOICES, key=f"review-verdict-{target}", label_visibility="collapsed")
         left, right = st.columns([1, 3])
-        name = left.text_input("Your name", value=st.session_state["reviewer-name"], key="reviewer-field")
+        name = name_field(left, "Your name", key="reviewer-field", value=st.session_state["reviewer-name"])
         note = right.text_input("Note", key=f"review-note-{target}", placeholder="why you think so (optional)")
         everything = st.checkbox(
             f"Apply to all {num_matching:,} files that match the filters, on every page", key=f"review-all-{target}"

@@ -14,6 +14,7 @@ from core.evaluation.systems import remove_system
 from core.runs.figures import RUN_COLOURS
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
+from pages.components.sign_in import allows
 
 _NUM_FIRST = 3
 """Systems that are looked at when none is named."""
@@ -175,7 +176,7 @@ def _show_manage(summary: TrialSetSummary) -> None:
             return
         name = st.selectbox("Imported system", imported, format_func=plain, key=f"arena-remove-{summary.key}")
         st.caption("Its scores leave the store; the file that they came from stays where it is.")
-        if st.button("Remove it", icon=":material/delete:", key="arena-remove"):
+        if allows("install") and st.button("Remove it", icon=":material/delete:", key="arena-remove"):
             with telling_failures():
                 remove_system(resources.store(), summary.key, name)
                 st.rerun()
