@@ -112,7 +112,7 @@ def test_lfcc_gmm_writes_calibrated_scores(
     assert main(["baseline", "lfcc-gmm", "--data", str(prepared), "--scores-out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "4 components a class" in printed
-    assert "EER 0.0%" in printed
+    assert "EER 0.0 %" in printed
     system = read_scores(tmp_path / "lfcc-gmm.test.csv")
     assert accuracy(system.scores, is_spoof(system)) == 1.0
 

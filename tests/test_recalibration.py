@@ -13,7 +13,7 @@ from core.calibration import fit_calibration
 from core.checkpoints import Detector, load_detector
 from core.commands.program import main
 from core.errors import DetectorError
-from core.evaluation.recalibration import calibrate_detector, held_out_scores
+from core.evaluation.recalibration import calibrate_detector, held_out_scores, independent_ids
 from core.records import ScanSettings, TriageFilter
 from core.scanning.scan import prepare_audit, run_audit
 from core.store.store import Store
@@ -24,7 +24,7 @@ def test_held_out_scores_are_of_fits_that_did_not_see_them() -> None:
     rng = np.random.default_rng(0)
     is_spoof = np.arange(100) % 2 == 1
     scores = rng.normal(np.where(is_spoof, 1.0, -1.0), 1.0)
-    alone = np.full(100, None)
+    alone = np.arange(100)
     calibrated = held_out_scores(scores, is_spoof, alone)
     fitted = fit_calibration(scores, is_spoof)
     whole = fitted.slope * scores + fitted.offset
@@ -38,6 +38,17 @@ def test_held_out_scores_are_of_fits_that_did_not_see_them() -> None:
     flipped[1], speakers = -30.0, np.array([0, 0, *range(1, 99)])
     first, second = held_out_scores(flipped, is_spoof, speakers)[:2]
     assert first > 15.0 > -15.0 > second
+
+
+def test_speakers_are_held_out_whole_where_there_are_enough() -> None:
+    is_spoof = np.arange(40) % 2 == 1
+    speakers = np.array([f"S{i // 4}" for i in range(40)])
+    ids = independent_ids(is_spoof, speakers)
+    assert len(np.unique(ids)) == 10
+    assert all(len(np.unique(ids[speakers == name])) == 1 for name in speakers)
+    assert independent_ids(is_spoof, np.full(40, "one")).tolist() == list(range(40))
+    assert independent_ids(is_spoof, np.where(is_spoof, "a", "b")).tolist() == list(range(40))
+    assert independent_ids(is_spoof, np.full(40, None)).tolist() == list(range(40))
 
 
 @pytest.fixture

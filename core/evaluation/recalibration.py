@@ -47,7 +47,7 @@ def calibrate_detector(store: Store, audit_id: int, name: str, *, by_reviews: bo
         raise DetectorError(problem)
     audit = store.audit(audit_id)
     detector = detector_named(audit.detector_hash)
-    scores, is_spoof, speakers, labels_hash = _labelled_scores(store, audit_id, by_reviews=by_reviews)
+    scores, is_spoof, ids, labels_hash = _labelled_scores(store, audit_id, by_reviews=by_reviews)
     fitted, before = fit_calibration(scores, is_spoof), detector.manifest.calibration
     calibrated = fitted.slope * scores + fitted.offset
     made = {
@@ -64,33 +64,47 @@ def calibrate_detector(store: Store, audit_id: int, name: str, *, by_reviews: bo
         calibration=_after(before, fitted),
         thresholds=choose_thresholds(calibrated, is_spoof),
         provenance=detector.manifest.provenance | {"calibrated_on": made},
-        figures=_figures(detector.manifest, scores, is_spoof, speakers, f"audit {audit_id}"),
+        figures=_figures(detector.manifest, scores, is_spoof, ids, f"audit {audit_id}"),
     )
     network = detector.graph_path if detector.is_foreign else detector.load_model()
     card = model_card(manifest) if detector.is_foreign else _card(detector, manifest)
     return save_detector(out / name, network, manifest, card=card)
 
 
-def held_out_scores(scores: np.ndarray, is_spoof: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-    """Scores `[trial]` as calibrations say that were fitted without them and their speakers: five parts, each by the other four.
+def held_out_scores(scores: np.ndarray, is_spoof: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Scores `[trial]` by calibrations that were fitted without them and what belongs to them: five parts, each by the other four.
+
+    Args:
+        ids: as `independent_ids`.
+    """
+    fold = _parts(is_spoof, ids)[ids]
+    calibrated = np.empty(len(scores))
+    for number in np.unique(fold):
+        out = fold == number
+        fitted = fit_calibration(scores[~out], is_spoof[~out])
+        calibrated[out] = fitted.slope * scores[out] + fitted.offset
+    return calibrated
+
+
+def independent_ids(is_spoof: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    """`[trial]` numbers of what is independent: speakers, or the recordings where too few speakers are known to hold any out.
 
     Args:
         speakers: `[trial]` ids; a trial without one (None, NaN) stands alone.
     """
-    ids, fold = group_ids(speakers), np.empty(len(scores), dtype=int)
+    ids = group_ids(speakers)
+    fold = _parts(is_spoof, ids)[ids]
+    can_hold_out = all(is_spoof[fold != number].any() and not is_spoof[fold != number].all() for number in range(NUM_FOLDS))
+    return ids if can_hold_out and len(np.unique(fold)) == NUM_FOLDS else np.arange(len(is_spoof))
+
+
+def _parts(is_spoof: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Part `[id]`, 0 to 4, by chance, so that each has its share of those with spoofs and of the others."""
     parts = np.empty(ids.max() + 1, dtype=int)
-    for label in (True, False):  # both classes in every part, as far as speakers allow
-        of_class = np.unique(ids[is_spoof == label])
-        parts[of_class] = np.random.default_rng(0).permutation(np.arange(len(of_class)) % NUM_FOLDS)
-    fold = parts[ids]
-    calibrated = np.empty(len(scores))
-    for number in range(NUM_FOLDS):
-        out = fold == number
-        if not out.any():
-            continue
-        fitted = fit_calibration(scores[~out], is_spoof[~out])
-        calibrated[out] = fitted.slope * scores[out] + fitted.offset
-    return calibrated
+    has_spoof = np.isin(np.arange(len(parts)), ids[is_spoof])
+    for of_kind in (np.nonzero(has_spoof)[0], np.nonzero(~has_spoof)[0]):
+        parts[of_kind] = np.random.default_rng(0).permutation(np.arange(len(of_kind)) % NUM_FOLDS)
+    return parts
 
 
 def _after(before: Calibration | None, fitted: Calibration) -> Calibration:
@@ -101,17 +115,17 @@ def _after(before: Calibration | None, fitted: Calibration) -> Calibration:
 
 
 def _figures(
-    manifest: DetectorManifest, scores: np.ndarray, is_spoof: np.ndarray, speakers: np.ndarray, split: str
+    manifest: DetectorManifest, scores: np.ndarray, is_spoof: np.ndarray, ids: np.ndarray, split: str
 ) -> tuple[Figure, ...]:
     """What a calibration leaves as it was (ranks), and Cllr with and without it on recordings that the fit did not see."""
     kept = tuple(figure for figure in manifest.figures if figure.name.startswith(("EER", "AUC")))
-    pairs = {"Cllr (bits), calibrated, held out": held_out_scores(scores, is_spoof, speakers)}
+    pairs = {"Cllr (bits), calibrated, held out": held_out_scores(scores, is_spoof, ids)}
     if manifest.calibration is not None:
         pairs = {"Cllr (bits), before": scores} | pairs
     counts = {"num_bona_fide": int((~is_spoof).sum()), "num_spoof": int(is_spoof.sum())}
     new = []
     for name, values in pairs.items():
-        found = bootstrap_interval(weighted_cllr, values, is_spoof, groups=speakers)
+        found = bootstrap_interval(weighted_cllr, values, is_spoof, groups=ids)
         new.append(Figure(split=split, name=name, value=found.value, low=found.low, high=found.high, **counts))
     return (*new, *kept)
 
@@ -128,7 +142,7 @@ def _card(parent: Detector, manifest: DetectorManifest) -> str:
 
 
 def _labelled_scores(store: Store, audit_id: int, *, by_reviews: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Scores of the audit's labelled recordings that have one, which are spoofs, speakers, and a hash of names and labels."""
+    """Scores of an audit's labelled recordings that have one, which are spoofs, what is independent, a hash of names and labels."""
     key = key_of_audit(audit_id, by_reviews=by_reviews)
     with store.reading() as connection:
         trial_set = audit_trial_set(connection, key)
@@ -143,4 +157,5 @@ def _labelled_scores(store: Store, audit_id: int, *, by_reviews: bool) -> tuple[
             )
     named = "\n".join(f"{utterance} {spoof}" for utterance, spoof in zip(trial_set.table["utterance"], trial_set.is_spoof))
     digest = hashlib.sha256(named.encode("utf-8", "backslashreplace")).hexdigest()
-    return scores[has_score], is_spoof, trial_set.table["speaker"].to_numpy()[has_score], digest
+    ids = independent_ids(is_spoof, trial_set.table["speaker"].to_numpy()[has_score])
+    return scores[has_score], is_spoof, ids, digest

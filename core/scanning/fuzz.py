@@ -32,8 +32,8 @@ from core.segments import WINDOW_SAMPLES
 from core.sketches import Decoding
 
 HANG_S = 20.0
-_MEMORY_BYTES = 6 * 2**30
-"""Address space of the decoding process, torch included."""
+_MEMORY_BYTES = 2 * 2**30
+"""Address space that decoding may add to the process."""
 _EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF)
 
 
@@ -179,7 +179,7 @@ def case_of(number: int, whole: dict[str, bytes], seed: int) -> tuple[str, bytes
 def _run(
     numbers: range, whole: dict[str, bytes], seed: int, folder: Path, reached: memoryview, decode: Callable[[Path], str]
 ) -> None:
-    limit_this_process(_MEMORY_BYTES)
+    limit_this_process(_MEMORY_BYTES, is_beyond_now=True)
     with open(folder / "ends", "w", encoding="utf-8", buffering=1) as ends:
         for number in numbers:
             ending, data = case_of(number, whole, seed)
