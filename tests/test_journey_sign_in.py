@@ -96,6 +96,8 @@ def test_nobody_gets_in_without_signing_in_and_reviews_carry_the_name(
     provider: OpenIdProvider,
     store: Store,
 ) -> None:
+    from playwright.sync_api import expect
+
     audit_id, ids = make_audit(store, [scored("a.wav", 2.0)])
     page.goto(f"{guarded.url}/Batch_audit?audit={audit_id}")
     page.get_by_text("for people who have signed in").wait_for()
@@ -105,8 +107,8 @@ def test_nobody_gets_in_without_signing_in_and_reviews_carry_the_name(
     page.goto(f"{guarded.url}/Batch_audit?audit={audit_id}&entry={ids['a.wav']}")
     page.get_by_text("Your verdict").wait_for()
     field = page.locator("form, [data-testid=stForm]").filter(has_text="Save the review").get_by_label("Your name")
-    assert field.input_value() == "Ben <b>B</b>"
-    assert field.is_disabled()
+    expect(field).to_have_value("Ben <b>B</b>")
+    expect(field).to_be_disabled()
     page.get_by_role("radio", name="bona fide").or_(page.get_by_role("button", name="bona fide")).last.click()
     page.get_by_role("button", name="Save the review").click()
     page.get_by_text("1 recording").first.wait_for()
