@@ -1,20 +1,44 @@
-"""Files replaced whole, a reader finds the old one or the new one, never half of it; and folders as one file."""
+"""Files replaced whole, a reader finds the old one or the new one, never half of it; folders as one file; hashes of files."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 
-def zip_of(folder: Path, name: str) -> bytes:
-    """All finished files below a folder as one ZIP, in a folder of that name."""
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def zip_of(folder: Path, out: Path | BinaryIO, *, within: str = "") -> None:
+    """All finished files below a folder as a ZIP, by name, dated 1980 so that the same files give the same bytes.
+
+    Args:
+        out: where it is written; audio is not packed again.
+        within: a folder in the ZIP that holds them.
+    """
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".partial"):
+            entry = zipfile.ZipInfo((PurePosixPath(within) / path.relative_to(folder).as_posix()).as_posix())
+            entry.external_attr = 0o644 << 16
+            packing = zipfile.ZIP_STORED if path.suffix == ".flac" else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes(), compress_type=packing)
+
+
+def zip_bytes(folder: Path, name: str) -> bytes:
+    """The same in memory, in a folder of that name, for a download."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix != ".partial":
-                archive.write(path, f"{name}/{path.relative_to(folder).as_posix()}")
+    zip_of(folder, buffer, within=name)
     return buffer.getvalue()
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from core.attacks.figures import lab_colours, lab_score_figure, lab_words, pair_figure
-from core.attacks.lab import SOURCE, LabScale, LabVerdict, judge, lab_frame, lab_rows, new_folder, scale_of, zip_of
+from core.attacks.lab import SOURCE, LabScale, LabVerdict, judge, lab_frame, lab_rows, new_folder, scale_of
 from core.calibration import Thresholds
 from core.errors import CoreError
 from core.figure_style import SCALE
 from core.records import Verdict
 from core.store.exports import csv_of_frame
+from core.whole_files import zip_of
 
 EVIL = "<b>x</b> %{y}"
 TITLES = {"lpc_copy": "LPC vocoder copy", "griffin_lim": "Griffin-Lim", "replay": "Replay"}

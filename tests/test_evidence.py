@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from core.checkpoints import Detector, detector_named
 from core.commands.program import main
 from core.errors import CoreError
-from core.evidence.bundle import file_sha256, files_of, make_bundle
+from core.evidence.bundle import files_of, make_bundle
 from core.evidence.bundling import bundle_zip, bundling, is_bundled
 from core.evidence.contents import audio_sha256
 from core.evidence.records import LOG, MANIFEST, RECORDINGS, REPORT, SCORES, SEAL
@@ -28,6 +28,7 @@ from core.records import ScanSettings, TriageFilter
 from core.scanning.scan import prepare_audit, run_audit
 from core.store.store import Store
 from core.store.triage import add_reviews, matching_entries
+from core.whole_files import file_sha256
 
 HOSTILE = "<img src=x onerror=alert(1)>.wav"
 

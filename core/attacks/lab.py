@@ -6,7 +6,6 @@ It makes nothing itself: `core.attacks` does.
 from __future__ import annotations
 
 import statistics
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,16 +158,6 @@ def new_folder(text: str) -> Path:
     if (above / path.name).is_symlink():
         raise CoreError(f"{above / path.name} is a link; choose a new name, so that nothing is written elsewhere.")
     return above / path.name
-
-
-def zip_of(folder: Path, out: Path) -> None:
-    """All files of a folder as a ZIP, by name, dated 1980 so that the same files give the same bytes; audio is not packed again."""
-    with zipfile.ZipFile(out, "w") as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-            entry.external_attr = 0o644 << 16
-            packing = zipfile.ZIP_STORED if path.suffix == ".flac" else zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes(), compress_type=packing)
 
 
 def _cell(verdicts: Sequence[LabVerdict], attack: str) -> LabCell:

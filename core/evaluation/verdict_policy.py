@@ -7,7 +7,6 @@ recordings like those; a folder of telephone calls has others (see the page Stre
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from core.calibration import Thresholds
 from core.errors import CoreError
 from core.evaluation.resampling import Interval, bootstrap_intervals
 from core.evaluation.shipped_results import shipped_results
+from core.evaluation.weighted_figures import FigureOfWeights, WeightedFigure
 
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of spoofs that the page offers."""
@@ -98,22 +98,18 @@ def outlook(
     upper, lower = thresholds.upper, thresholds.lower
     num_spoof, num_bona_fide = num_files * policy.prevalence, num_files * (1 - policy.prevalence)
 
-    def expected(of_bona_fide: np.ndarray, of_spoof: np.ndarray) -> Callable:
+    def expected(of_bona_fide: np.ndarray, of_spoof: np.ndarray) -> WeightedFigure:
         """Sum over both classes of how many there are times the share for which that holds."""
-        shares = (_share(of_bona_fide, of_spoof=False), _share(of_spoof, of_spoof=True))
-        return lambda _, truth: lambda weights: num_bona_fide * shares[0](truth, weights) + num_spoof * shares[1](truth, weights)
+        return lambda _, truth: (
+            lambda weights: num_bona_fide * _share(weights, of_bona_fide, ~truth) + num_spoof * _share(weights, of_spoof, truth)
+        )
 
     none = np.zeros(len(scores), dtype=bool)
     accused, cleared = scores >= upper, scores < lower
 
-    def innocent(_: np.ndarray, truth: np.ndarray) -> Callable:
-        wrong, right = _share(accused, of_spoof=False), _share(accused, of_spoof=True)
-
-        def of_weights(weights: np.ndarray) -> np.ndarray:
-            false, true = num_bona_fide * wrong(truth, weights), num_spoof * right(truth, weights)
-            return np.where(false + true > 0, false / np.maximum(false + true, 1e-300), 0.0)
-
-        return of_weights
+    def innocent(scores: np.ndarray, truth: np.ndarray) -> FigureOfWeights:
+        wrongly, in_all = (expected(accused, of_spoof)(scores, truth) for of_spoof in (none, accused))
+        return lambda weights: wrongly(weights) / np.maximum(in_all(weights), 1e-300)  # nobody accused: 0
 
     figures = {
         "false_accusations": expected(accused, none),
@@ -144,14 +140,9 @@ def outlooks(detector_name: str, stored: Thresholds, policy: Policy, num_files: 
     )
 
 
-def _share(holds: np.ndarray, *, of_spoof: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _share(weights: np.ndarray, holds: np.ndarray, of_class: np.ndarray) -> np.ndarray:
     """Share of one class's weight for which something holds, `[resample]`."""
-
-    def share(truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        of_class = truth == of_spoof
-        return weights @ (holds & of_class).astype(float) / (weights @ of_class.astype(float))
-
-    return share
+    return weights @ (holds & of_class) / (weights @ of_class)
 
 
 def _most_unseen(speakers: np.ndarray) -> float:

@@ -30,6 +30,7 @@ from core.store.events import append_event, audit_events, process_actor
 from core.store.filters import EVERYTHING
 from core.store.store import Store
 from core.store.triage import entry_detail, matching_entries
+from core.whole_files import file_sha256
 
 NUM_SHOWN = 50
 """Recordings that get a page of their own in the report, those at the head of the selection's order first."""
@@ -88,12 +89,6 @@ def make_bundle(
         (partial / MANIFEST).write_text(text, encoding="utf-8")
         (partial / SEAL).write_text(f"{file_sha256(partial / MANIFEST)}  {MANIFEST}\n", encoding="utf-8")
     return manifest
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_of(bundle: Path) -> list[str]:

@@ -15,7 +15,7 @@ from core.jobs import Job, last_job, start_job
 from core.records import TriageFilter
 from core.runtime import cache_folder
 from core.store.store import Store
-from core.whole_files import zip_of
+from core.whole_files import zip_bytes
 
 COMMAND = (sys.executable, "-m", "core", "bundle")
 """What is started, without its arguments."""
@@ -56,7 +56,7 @@ def is_bundled(job: Job) -> bool:
 
 def bundle_zip(job: Job) -> bytes:
     """The bundle as one ZIP."""
-    return zip_of(Path(job.out), Path(job.out).name)
+    return zip_bytes(Path(job.out), Path(job.out).name)
 
 
 def _record(store: Store, audit_id: int) -> Path:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from core.audio import sha256_of
@@ -80,6 +83,12 @@ def path_of(line: dict[str, Any], folder: str | os.PathLike[str]) -> str:
 def _path_hex(detail: EntryDetail, folder: str) -> str | None:
     path = os.fsencode(os.path.relpath(detail.absolute_path, folder))
     return None if path == detail.row.path.encode() else path.hex()
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file of a bundle."""
+    with open(path, encoding="utf-8") as file:
+        yield from map(json.loads, file)
 
 
 def worst_score(line: dict[str, Any]) -> float:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from core.checkpoints import Detector
 from core.errors import CoreError
-from core.evidence.contents import path_of, worst_score
+from core.evidence.contents import json_lines, path_of, worst_score
 from core.evidence.records import LOG, RECORDINGS, TOLERANCE, Manifest
 from core.hostile_text import visible_html
 from core.preview import RecordingPreview, preview_recording
@@ -72,7 +72,7 @@ def report_pages(manifest: Manifest, detector: Detector, bundle: Path, folder: s
     yield from _method(manifest, detector)
     yield "<h2>What this cannot show</h2>" + "".join(f"<p>{visible_html(words)}</p>" for words in _LIMITS)
     yield from _table(bundle)
-    for position, line in enumerate(_lines(bundle / RECORDINGS)):
+    for position, line in enumerate(json_lines(bundle / RECORDINGS)):
         if position < num_shown or line["reviews"]:
             yield from _recording(line, folder)
     yield from _log(bundle)
@@ -82,7 +82,7 @@ def report_pages(manifest: Manifest, detector: Detector, bundle: Path, folder: s
 def _summary(manifest: Manifest, bundle: Path) -> Iterator[str]:
     verdicts: Counter[str] = Counter()
     reviewed: Counter[str] = Counter()
-    for line in _lines(bundle / RECORDINGS):
+    for line in json_lines(bundle / RECORDINGS):
         verdicts[_verdict(line)] += 1
         if line["reviews"]:
             reviewed[line["reviews"][-1]["verdict"]] += 1
@@ -125,7 +125,7 @@ def _method(manifest: Manifest, detector: Detector) -> Iterator[str]:
 
 def _table(bundle: Path) -> Iterator[str]:
     yield "<h2>All recordings</h2><table><thead><tr><th>file<th>verdict<th class=n>spoof score<th>review<th>SHA-256</tr></thead>"
-    for line in _lines(bundle / RECORDINGS):
+    for line in json_lines(bundle / RECORDINGS):
         verdict = _verdict(line)
         review = line["reviews"][-1] if line["reviews"] else None
         said = visible_html(f"{review['verdict']} ({review['reviewer']})") if review else ""
@@ -202,17 +202,12 @@ def _segments(detection: dict[str, Any]) -> str:
 
 def _log(bundle: Path) -> Iterator[str]:
     yield "<h2>Log of the audit</h2><table><thead><tr><th class=n>no.<th>when (UTC)<th>who<th>what<th>hash</tr></thead>"
-    for event in _lines(bundle / LOG):
+    for event in json_lines(bundle / LOG):
         when = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="seconds")
         details = event["details"] if len(event["details"]) <= 400 else event["details"][:400] + " ..."
         yield f"<tr><td class=n>{event['number']}<td>{when}<td>{visible_html(event['actor'])}<td>{visible_html(event['action'])} "
         yield f"<span class=mono>{visible_html(details)}</span><td class=mono>{event['hash'][:16]}</tr>"
     yield "</table>"
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        yield from map(json.loads, file)
 
 
 def _verdict(line: dict[str, Any]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
+from core.evidence.contents import json_lines
 from core.evidence.records import RECORDINGS, SCORES
 from core.store.exports import inert
 
@@ -15,10 +15,10 @@ COLUMNS += ("reason", "warnings", "label", "attack", "review", "reviewer", "revi
 
 def write_scores(bundle: Path) -> None:
     """Writes `scores.csv` from `recordings.jsonl`; texts that a spreadsheet would run are made inert."""
-    with open(bundle / RECORDINGS, encoding="utf-8") as lines, open(bundle / SCORES, "w", encoding="utf-8", newline="") as file:
+    with open(bundle / SCORES, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for line in map(json.loads, lines):
+        for line in json_lines(bundle / RECORDINGS):
             review = line["reviews"][-1] if line["reviews"] else {}
             said = {"review": review.get("verdict"), "reviewer": review.get("reviewer"), "review_note": review.get("note")}
             for detection in line["detections"]:

@@ -13,8 +13,8 @@ from core.calibration import verdict_of
 from core.checkpoints import Detector, load_detector
 from core.detect import Scorer, aggregate_scores
 from core.errors import AudioRefusal, CoreError, DetectorError
-from core.evidence.bundle import file_sha256, files_of
-from core.evidence.contents import audio_sha256, path_of
+from core.evidence.bundle import files_of
+from core.evidence.contents import audio_sha256, json_lines, path_of
 from core.evidence.logged_reviews import LoggedReviews, reviews_in
 from core.evidence.records import (
     DETECTOR,
@@ -29,6 +29,7 @@ from core.evidence.records import (
 )
 from core.records import Detection, Verdict
 from core.store.events import Event, broken_links
+from core.whole_files import file_sha256
 
 _STORED = 1e-5
 """Segments are stored as float32: a mean of theirs may differ by so much from the score of the recording."""
@@ -105,7 +106,7 @@ def _check_bytes(bundle: Path, manifest: Manifest) -> Iterator[Problem]:
 
 def _read_log(bundle: Path) -> list[Event]:
     try:
-        return [Event(**event) for event in _lines(bundle / LOG)]
+        return [Event(**event) for event in json_lines(bundle / LOG)]
     except (OSError, ValueError, TypeError):
         return []
 
@@ -130,7 +131,7 @@ def _check_recordings(
     scorer = Scorer(detector) if audio is not None and detector is not None else None
     number = 0
     try:
-        for number, line in enumerate(_lines(bundle / RECORDINGS), 1):
+        for number, line in enumerate(json_lines(bundle / RECORDINGS), 1):
             if detector is not None:
                 for detection in line["detections"]:
                     yield from _check_consistent(line, detection, detector)
@@ -201,9 +202,3 @@ def _check_score(path: str, told: dict[str, Any], found: Detection | None) -> It
         if abs(before - now) > TOLERANCE or math.isnan(before) != math.isnan(now):
             yield Problem(place=place, what=f"a score is {before:+.4f} in the bundle and {now:+.4f} when derived again")
             return
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)

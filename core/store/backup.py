@@ -23,6 +23,7 @@ from core.errors import CoreError, StoreError
 from core.store.engine import shown_url
 from core.store.schema import SCHEMA_VERSION, entries, metadata, schema_version
 from core.store.store import Store
+from core.whole_files import file_sha256
 
 KIND = "earwitness backup"
 _MANIFEST = "manifest.json"
@@ -103,18 +104,13 @@ def _arrow_type(column: sa.Column) -> pa.DataType:
 
 
 def _pack(folder: Path, counts: dict[str, int], part: Path) -> None:
-    tables = {name: {"num_rows": num, "sha256": _sha256(folder / f"{name}.parquet")} for name, num in counts.items()}
+    tables = {name: {"num_rows": num, "sha256": file_sha256(folder / f"{name}.parquet")} for name, num in counts.items()}
     made_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     manifest = {"kind": KIND, "schema_version": SCHEMA_VERSION, "made_at": made_at, "tables": tables}
     with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
         for name in counts:
             archive.write(folder / f"{name}.parquet", f"{name}.parquet")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

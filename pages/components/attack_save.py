@@ -11,9 +11,10 @@ import streamlit as st
 
 from core.attacks.data_set import DataSetReport, make_data_set
 from core.attacks.kinds import ATTACK_KINDS, Parameter
-from core.attacks.lab import new_folder, zip_of
+from core.attacks.lab import new_folder
 from core.explanation.excerpts import MAX_EXCERPT_S
 from core.scanning.browse import allowed_roots
+from core.whole_files import zip_of
 from pages.components.attack_choices import AttackChoices
 from pages.components.attack_results import identity
 from pages.components.attack_sources import LabSource
