@@ -218,6 +218,14 @@ def write_many(folder: Path, speech_like: Callable, num: int = 96) -> None:
         soundfile.write(folder / f"{number:03}.wav", np.roll(sounds[number % 4], 1_001 * number), 8_000, subtype="ULAW")
 
 
+def test_what_comes_back_together_with_its_chunks_end_is_let_go(engine: RayEngine) -> None:
+    flowing = flow.Flow(engine.fleet, ledger=None, audit=None, stop=threading.Event(), results=None)
+    one, other = flow.ray.put("one"), flow.ray.put("other")
+    flowing._handlers = {one: lambda: flowing._handlers.pop(other), other: lambda: flowing._handlers.pop(one)}
+    flowing._wait()
+    assert not flowing._handlers
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("what", ["actor", "task", "node"])
 def test_what_is_killed_midway_loses_and_repeats_nothing(

@@ -192,7 +192,9 @@ class Flow:
             self._heard_at = time.monotonic()
             ready, _ = ray.wait(list(self._handlers), num_returns=len(self._handlers), timeout=0, fetch_local=False)
         for reference in ready:
-            self._handlers.pop(reference)()
+            # One that came back together with another may have been abandoned by the other's handler.
+            if handler := self._handlers.pop(reference, None):
+                handler()
         if time.monotonic() - self._heard_at > QUIET_S:
             self._heard_at = time.monotonic()
             _log.warning("Nothing has come back from the cluster for %.0f s: has it a free CPU? Waiting.", QUIET_S)
