@@ -3,6 +3,7 @@
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3.11)
 PORT ?= 8501
 CORPUS ?= $(or $(EARWITNESS_CORPUS),../shared/corpus)
+SIZES ?= 1000 10000 100000
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -13,7 +14,7 @@ help:
 	@echo "make test       install what testing needs and run every test"
 	@echo "make lint       ruff"
 	@echo "make audit      known vulnerabilities of what is pinned"
-	@echo "make benchmark  measure the scan on \$$(CORPUS)/test and write BENCHMARKS.md"
+	@echo "make benchmark  measure the scan on \$$(CORPUS)/test, at \$$(SIZES) recordings too, and write BENCHMARKS.md"
 
 run: $(VENV)/.installed
 	@echo "Earwitness: http://localhost:$(PORT)  (stop with Ctrl-C)"
@@ -31,7 +32,7 @@ audit: $(VENV)/.installed-dev
 	@$(BIN)/pip-audit --disable-pip --no-deps -r requirements.txt -r requirements-cluster.txt
 
 benchmark: $(VENV)/.installed
-	@$(BIN)/python -m core benchmark $(CORPUS)/test --out BENCHMARKS.md
+	@$(BIN)/python -m core benchmark $(CORPUS)/test --sizes $(SIZES) --entries 1000000 --out BENCHMARKS.md
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed and '$(PYTHON)' is not there: install it, or run 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }

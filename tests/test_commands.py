@@ -153,6 +153,7 @@ def test_scan_with_a_detector_by_its_folder(
         (["export-png", "{folder}/text.wav", "--out", "{folder}/out"], "Not a recording"),
         (["export-png", "{folder}/r0000.wav", "--out", "{folder}/text.wav"], "cannot be written"),
         (["benchmark", "{folder}/none"], "There is no folder"),
+        (["benchmark", "{folder}", "--sizes", "0"], "--sizes expects"),
         (["worker", "7"], "There is no audit 7"),
     ],
 )
@@ -334,14 +335,14 @@ def test_export_png(folder: Path, tmp_path: Path, capsys) -> None:
 def test_benchmark_writes_what_it_prints(folder: Path, tmp_path: Path, tiny_detector: Detector, capsys, monkeypatch) -> None:
     seen = {}
 
-    def run_benchmark(path: str, detector: Detector, *, scratch: Path) -> str:
-        seen.update(path=path, name=detector.name, is_there=scratch.is_dir())
+    def run_benchmark(path: str, detector: Detector, *, scratch: Path, peer: None, sizes: list[int], num_entries: None) -> str:
+        seen.update(path=path, name=detector.name, is_there=scratch.is_dir(), more=(peer, sizes, num_entries))
         return "# Benchmark"
 
     monkeypatch.setattr("core.scanning.benchmark.run_benchmark", run_benchmark)
     assert exit_status("benchmark", folder, "--out", tmp_path / "b.md") == 0
     assert (capsys.readouterr().out, (tmp_path / "b.md").read_text()) == ("# Benchmark\n", "# Benchmark")
-    assert seen == {"path": str(folder), "name": "tiny", "is_there": True}
+    assert seen == {"path": str(folder), "name": "tiny", "is_there": True, "more": (None, [], None)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

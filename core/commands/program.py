@@ -134,6 +134,11 @@ def build_parser() -> argparse.ArgumentParser:
     benchmark = _command(commands, "benchmark", _benchmark, "measure the scan against the sum of its parts, in one run")
     benchmark.add_argument("folder", help="folder with recordings to measure on")
     _add_detector(benchmark)
+    benchmark.add_argument("--peer", metavar="NAME", help="another detector, to be run by the plain loop on the same recordings")
+    sizes = "also scan so many copies of the recordings, to see whether the rate holds"
+    benchmark.add_argument("--sizes", nargs="+", type=int, default=[], metavar="NUM", help=sizes)
+    entries = "also time the dashboard's queries on a made-up store of so many recordings"
+    benchmark.add_argument("--entries", type=int, metavar="NUM", help=entries)
     benchmark.add_argument("--out", type=Path, metavar="FILE.md", help="also write the report to this file")
 
     worker = _command(
@@ -212,8 +217,12 @@ def _export_png(options: argparse.Namespace) -> int:
 def _benchmark(options: argparse.Namespace) -> int:
     from core.scanning.benchmark import run_benchmark
 
+    if min(options.sizes, default=1) < 1 or (options.entries or 100) < 100:
+        raise CoreError("--sizes expects numbers of 1 or more, --entries one of 100 or more.")
+    peer = detector_named(options.peer) if options.peer else None
+    larger = {"peer": peer, "sizes": options.sizes, "num_entries": options.entries}
     with tempfile.TemporaryDirectory() as scratch:
-        report = run_benchmark(options.folder, detector_named(options.detector), scratch=Path(scratch))
+        report = run_benchmark(options.folder, detector_named(options.detector), scratch=Path(scratch), **larger)
     print(report)
     if options.out:
         options.out.write_text(report, encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +26,7 @@ from core.records import ScanSettings
 from core.runtime import open_session
 from core.scanning.discovery import find_files
 from core.segments import split_windows
+from core.store.benchmark import benchmark_store
 from core.store.store import Store
 
 NUM_REPEATS = 3
@@ -44,7 +45,26 @@ class _Material:
     duration_s: float
 
 
-def run_benchmark(folder: str, detector: Detector, *, scratch: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What one scan did."""
+
+    num_recordings: int
+    rate: float
+    """Recordings/s."""
+    peak_mib: float
+    """Memory at its highest, of the largest of its processes."""
+
+
+def run_benchmark(
+    folder: str,
+    detector: Detector,
+    *,
+    scratch: Path,
+    peer: Detector | None = None,
+    sizes: Sequence[int] = (),
+    num_entries: int | None = None,
+) -> str:
     """Measures and reports as Markdown.
 
     Rates are recordings/s with all cores. The limit is that of the parts run one after another: the reciprocal of the
@@ -53,10 +73,13 @@ def run_benchmark(folder: str, detector: Detector, *, scratch: Path) -> str:
     Args:
         folder: recordings to measure on; a few hundred of a few seconds each.
         detector: the detector to run.
-        scratch: folder for the scan's stores.
+        scratch: folder for the scan's stores and for copies of the recordings.
+        peer: another detector, run by the plain loop on the same recordings.
+        sizes: numbers of recordings to scan too: copies of those in the folder, each with bytes of its own.
+        num_entries: recordings in the made-up store that answers the dashboard's queries; None leaves that out.
 
     Raises:
-        ScanError: the folder holds nothing that can be decoded.
+        ScanError: the folder holds nothing that can be decoded, or the scratch folder has no room for the copies.
     """
     material = _gather(folder, detector.manifest.window_samples)
     front_end, session = detector.build_front_end(), open_session(detector)
@@ -71,14 +94,20 @@ def run_benchmark(folder: str, detector: Detector, *, scratch: Path) -> str:
     for part in parts.values():
         part()  # warm caches and allocators
     times: dict[str, list[float]] = {name: [] for name in parts}
-    scans: list[tuple[float, float]] = []
+    scans: list[_Scan] = []
     for repeat in range(NUM_REPEATS):
         for name, part in parts.items():
             times[name].append(_timed(part))
-        scans.append(_scan(material, detector, scratch / f"{repeat}.db"))
-    plain_s = _timed(lambda: _plain_loop(material.paths[:NUM_PLAIN], detector)) / min(NUM_PLAIN, len(material.paths))
+        scans.append(_scan(material.folder, detector, scratch / f"{repeat}.db"))
     rates = {name: len(material.paths) / median(measured) for name, measured in times.items()}
-    return _report(material, detector, rates, scans, plain_rate=1 / plain_s)
+    plain_rates = [(model, _plain_rate(material.paths[:NUM_PLAIN], model)) for model in (detector, peer) if model]
+    report = _report(material, detector, rates, scans, plain_rates)
+    if sizes:
+        report += _sizes_report([_scan_of_size(size, material, detector, scratch) for size in sizes])
+    if num_entries:
+        store = benchmark_store(f"sqlite:///{scratch / 'queries.db'}", num_entries, detector=detector)
+        report += f"\n## What the dashboard asks of a large store\n\n{store.report()}"
+    return report
 
 
 def _gather(folder: str, window_samples: int) -> _Material:
@@ -117,13 +146,37 @@ def _in_parallel(work: Callable, items: Sequence) -> None:
             pass
 
 
-def _scan(material: _Material, detector: Detector, database: Path) -> tuple[float, float]:
-    """Recordings/s and peak memory in MiB of a real scan in a process of its own, into an empty store."""
+def _scan(folder: str, detector: Detector, database: Path) -> _Scan:
+    """A real scan in a process of its own, into an empty store."""
     url = f"sqlite:///{database}"
-    command = [sys.executable, "-m", "core", "scan", material.folder, "--db", url, "--detector", str(detector.folder.resolve())]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-m", "core", "scan", folder, "--db", url, "--detector", str(detector.folder.resolve())]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ScanError(f"The scan of {folder} ended with status {process.returncode}; run `{' '.join(command)}` to see why.")
     audit = Store(url).recent_audits(1)[0]
-    return audit.rate_per_s or 0.0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return _Scan(audit.num_done, audit.rate_per_s or 0.0, usage.ru_maxrss / 1024)
+
+
+def _scan_of_size(size: int, material: _Material, detector: Detector, scratch: Path) -> _Scan:
+    """A scan of so many recordings: copies with some bytes added at the end, which decoders pass over and hashes do not."""
+    needed = size * sum(os.path.getsize(path) for path in material.paths) / len(material.paths)
+    if needed > shutil.disk_usage(scratch).free:
+        raise ScanError(f"{size:,} recordings need {needed / 2**30:.0f} GiB in {scratch}; set TMPDIR to a place with more room.")
+    folder = scratch / f"{size} recordings"
+    for number in range(size):
+        source = material.paths[number % len(material.paths)]
+        copy = folder / f"{number // 1_000:04}" / f"{number:08}{Path(source).suffix}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(Path(source).read_bytes() + number.to_bytes(8, "big"))
+    scan = _scan(str(folder), detector, scratch / f"{size} recordings.db")
+    shutil.rmtree(folder)
+    return scan
+
+
+def _plain_rate(paths: list[str], detector: Detector) -> float:
+    return len(paths) / _timed(lambda: _plain_loop(paths, detector))
 
 
 def _plain_loop(paths: list[str], detector: Detector) -> None:
@@ -152,17 +205,20 @@ def _num_cores() -> int:
 
 
 def _report(
-    material: _Material, detector: Detector, rates: dict[str, float], scans: list[tuple[float, float]], *, plain_rate: float
+    material: _Material, detector: Detector, rates: dict[str, float], scans: list[_Scan], plain_rates: list[tuple[Detector, float]]
 ) -> str:
     limit = 1 / sum(1 / rate for rate in rates.values())
-    scan_rate, peak_mib = median(rate for rate, _ in scans), max(memory for _, memory in scans)
+    scan_rate, peak_mib = median(scan.rate for scan in scans), max(scan.peak_mib for scan in scans)
     rows = [(f"part: {name}", f"{rate:,.0f}") for name, rate in rates.items()]
     rows += [
         ("limit that follows from the parts", f"{limit:,.0f}"),
         ("the scan (list, hash, decode, score, store)", f"{scan_rate:,.0f}"),
-        (f"plain loop (soundfile, {_plain_engine(detector)}, one at a time, first {NUM_PLAIN})", f"{plain_rate:,.0f}"),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    rows += [
+        (f"plain loop (soundfile, `{model.name}` in {_plain_engine(model)}, one at a time, first {NUM_PLAIN})", f"{rate:,.0f}")
+        for model, rate in plain_rates
+    ]
+    ratios = [f"- Scan against the plain loop with `{model.name}`: {scan_rate / rate:.1f} x" for model, rate in plain_rates]
     return f"""# Benchmark
 
 Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("%Y-%m-%d", time.gmtime())}:
@@ -171,14 +227,21 @@ Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("
 {material.duration_s / len(material.paths):.1f} s on average, {len(material.windows)} windows; detector `{detector.name}`
 ({detector.hash[:12]}). Medians of {NUM_REPEATS}, everything on the same recordings in one run.
 
-| what | recordings/s |
-| --- | --- |
-{table}
+{_table(("what", "recordings/s"), rows)}
 
 - **Scan against the limit of its parts: {scan_rate / limit:.2f}**
-- Scan against the plain loop: {scan_rate / plain_rate:.1f} x
-- Memory of the scan at its highest: {peak_mib:,.0f} MiB
+{"".join(f"{line}{chr(10)}" for line in ratios)}- Memory of the scan at its highest: {peak_mib:,.0f} MiB
 """
+
+
+def _sizes_report(scans: list[_Scan]) -> str:
+    rows = [(f"{scan.num_recordings:,}", f"{scan.rate:,.0f}", f"{scan.peak_mib:,.0f}") for scan in scans]
+    table = _table(("recordings", "recordings/s", "memory at its highest, MiB"), rows)
+    return f"\n## The scan by the number of recordings\n\nCopies of the same recordings, each with bytes of its own.\n\n{table}\n"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
 
 
 def _processor() -> str:

@@ -1,0 +1,39 @@
+"""core.scanning.benchmark, run for real on a few recordings: every figure is there, and copies count as recordings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from core.checkpoints import Detector
+from core.errors import ScanError
+from core.scanning import benchmark
+
+
+def test_every_figure_is_in_the_report(tiny_detector: Detector, speech_like: Callable, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(benchmark, "NUM_REPEATS", 1)
+    folder, scratch = tmp_path / "audio", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    for seed, ending in enumerate(["wav", "flac", "ogg"]):
+        soundfile.write(folder / f"r{seed}.{ending}", speech_like(3.0, seed), 16_000)
+    report = benchmark.run_benchmark(str(folder), tiny_detector, scratch=scratch, peer=tiny_detector, sizes=[7], num_entries=200)
+    rates = dict(re.findall(r"^\| (.+?) \| ([\d,.]+) \|$", report, re.MULTILINE))
+    assert len([name for name in rates if name.startswith("part: ")]) == 3
+    assert all(float(rate.replace(",", "")) > 0 for name, rate in rates.items() if name.startswith(("part", "limit", "the scan")))
+    assert report.count("Scan against the plain loop with `tiny`") == 2
+    size, _, peak_mib = re.search(r"^\| (\d+) \| ([\d,]+) \| ([\d,]+) \|$", report, re.MULTILINE).groups()
+    assert (size, int(peak_mib.replace(",", "")) > 50) == ("7", True)
+    assert "triage: highest scores" in rates
+    assert list(scratch.glob("*recordings")) == []
+
+
+def test_copies_without_room_are_not_begun(tiny_detector: Detector, speech_like: Callable, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "r.wav", speech_like(2.0, 0), 16_000)
+    material = benchmark._gather(str(tmp_path), tiny_detector.manifest.window_samples)
+    with pytest.raises(ScanError, match="set TMPDIR to a place with more room"):
+        benchmark._scan_of_size(10**12, material, tiny_detector, tmp_path)
