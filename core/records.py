@@ -12,6 +12,11 @@ STALE_S = 30.0
 """A worker beats once a second; one that was silent for this long is taken for dead."""
 
 
+def is_silent(heartbeat_at: float | None) -> bool:
+    """Whether a last heartbeat is too old for a living worker, or too far in the future: from before the clock was set back."""
+    return heartbeat_at is None or abs(time.time() - heartbeat_at) > STALE_S
+
+
 class Verdict(StrEnum):
     """What the detector says of a recording. `refused` is never counted as bona fide."""
 
@@ -187,8 +192,8 @@ class Audit:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the last heartbeat is too old for a living worker."""
-        return self.heartbeat_at is None or time.time() - self.heartbeat_at > STALE_S
+        """Whether the last heartbeat is not a living worker's."""
+        return is_silent(self.heartbeat_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from ledger_records import make_audit, scored
 
 from core.store.events import audit_events, broken_links, named_recordings
 from core.store.store import Store
-from core.store.triage import add_reviews
+from core.store.triage import add_reviews, entry_detail
 
 
 @pytest.fixture
@@ -49,6 +50,19 @@ def test_a_log_that_was_tampered_with_is_told(store: Store) -> None:
     assert broken_links([log[1], log[0], *log[2:]])
     assert broken_links(log[1:])
     assert broken_links(log[:-1]) == ()  # what was cut off at the end shows only beside a hash that was kept elsewhere
+
+
+def test_a_clock_that_is_set_back_breaks_no_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit_id, ids = make_audit(store, [scored("a.wav", 2.0)])
+    add_reviews(store, [ids["a.wav"]], verdict="spoof", reviewer="Ada", note="before")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 86_400)
+    add_reviews(store, [ids["a.wav"]], verdict="bona fide", reviewer="Ada", note="after")
+    log, detail = audit_events(store, audit_id), entry_detail(store, ids["a.wav"])
+    assert log[-1].at < log[-2].at
+    assert [json.loads(event.details)["note"] for event in log[-2:]] == ["before", "after"]
+    assert broken_links(log) == ()
+    assert [review.note for review in detail.reviews] == ["after", "before"]  # the newest first, whatever the clock said
 
 
 def test_many_reviews_are_named_by_one_hash() -> None:

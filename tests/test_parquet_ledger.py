@@ -137,7 +137,7 @@ def test_a_killed_worker_repeats_only_what_was_not_written(url: str, monkeypatch
     # Killed here: no release.
     again = ledger_at(url, worker=OTHER)
     assert not again.claim()
-    monkeypatch.setattr(parquet_ledger, "STALE_S", 0.0)
+    monkeypatch.setattr("core.records.STALE_S", 0.0)
     assert again.claim()
     assert [file.entry_id for file in again.pending_files(after=0, limit=9)] == [2, 3]
     assert again.known_hashes([sha256("a.wav")]) == {sha256("a.wav")}

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from core.checkpoints import Detector
 from core.errors import StoreError
 from core.protocols import Trial, utterance_of
-from core.records import STALE_S, Audit, AuditStatus, FoundFile, PendingFile, ScanSettings, ScoredRecording, Verdict
+from core.records import Audit, AuditStatus, FoundFile, PendingFile, ScanSettings, ScoredRecording, Verdict, is_silent
 from core.scanning.parquet_parts import PartsFolder
 from core.scanning.result_rows import LISTING_SCHEMA, RESULT_SCHEMA, listing_row, names_of, result_rows
 from core.store.patience import Patience, patient
@@ -82,7 +82,7 @@ class ParquetLedger:
     def claim(self) -> bool:
         """Makes this worker the one that scores this audit; False when another one beat a moment ago."""
         there = self._place.read_json("audit.json") or {}
-        if there.get("worker") not in (None, self.worker) and time.time() - there["heartbeat_at"] < STALE_S:
+        if there.get("worker") not in (None, self.worker) and not is_silent(there["heartbeat_at"]):
             return False
         self._audit = replace(self._audit, worker=self.worker, status=AuditStatus.RUNNING, message=None, finished_at=None)
         self._write_audit()

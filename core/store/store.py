@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import StoreError
-from core.records import STALE_S, Audit, AuditStatus, ScanSettings
+from core.records import Audit, AuditStatus, ScanSettings, is_silent
 from core.store.engine import WRITES, open_engine, shown_url
 from core.store.events import append_event
 from core.store.failures import store_error_of
@@ -163,7 +163,7 @@ def is_dead(worker: str, heartbeat_at: float | None) -> bool:
             return True
         except PermissionError:
             pass
-    return heartbeat_at is None or time.time() - heartbeat_at > STALE_S
+    return is_silent(heartbeat_at)
 
 
 def _audit_from(row: sa.RowMapping) -> Audit:
