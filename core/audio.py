@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from core.errors import AudioRefusal
 from core.native_audio import native_blocks, open_regular, probe
-from core.records import AudioInfo
-from core.resample import SAMPLE_RATE_HZ, StreamResampler
+from core.records import SAMPLE_RATE_HZ, AudioInfo
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_DURATION_S = 0.5
 """Shorter recordings are refused: half a second holds a syllable or two, too little to judge."""
@@ -50,14 +50,16 @@ class AudioReader:
     Args:
         path: the file.
         channels: `mix` averages the channels, `each` keeps them apart.
+        start_s: where to begin; most formats are read from there on, some are decoded up to there.
 
     Raises:
         AudioRefusal: on construction or iteration; `unreadable`, `empty`, `undecodable`, `too_long`, `non_finite`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, channels: Channels = "mix") -> None:
+    def __init__(self, path: str | os.PathLike[str], *, channels: Channels = "mix", start_s: float = 0.0) -> None:
         self.path = path
         self.channels = channels
+        self.start_s = start_s
         self.info = probe(path)
         self.num_samples = 0
         """Samples yielded so far, at 16 kHz."""
@@ -71,13 +73,18 @@ class AudioReader:
     @property
     def is_truncated(self) -> bool:
         """Whether clearly less came out than the container declares (valid after iteration)."""
-        declared_s = self.info.duration_s or 0.0
+        declared_s = (self.info.duration_s or 0.0) - self.start_s
         return self._declared_short or self.num_samples / SAMPLE_RATE_HZ < 0.98 * declared_s - 0.1
 
     def __iter__(self) -> Iterator[torch.Tensor]:
+        import torch
+
+        from core.resample import StreamResampler
+
         self.num_samples = 0
         resampler = StreamResampler(self.info.sample_rate_hz)
-        for block in native_blocks(self.path, self.info):
+        first_frame = round(self.start_s * self.info.sample_rate_hz)
+        for block in native_blocks(self.path, self.info, first_frame=first_frame):
             yield from self._emit(resampler.push(self._checked(torch.from_numpy(block))))
         yield from self._emit(resampler.flush())
         if self.num_samples == 0:
@@ -89,7 +96,7 @@ class AudioReader:
             yield block
 
     def _checked(self, block: torch.Tensor) -> torch.Tensor:
-        if not torch.isfinite(block.sum()) and not torch.isfinite(block).all():
+        if not block.sum().isfinite() and not block.isfinite().all():
             raise AudioRefusal("non_finite", "The samples hold NaN or infinite values; export the recording again.")
         if self.channels == "mix":
             return block.mean(dim=0, keepdim=True) if len(block) > 1 else block
@@ -106,6 +113,8 @@ def load(path: str | os.PathLike[str], *, channels: Channels = "mix") -> torch.T
     Raises:
         AudioRefusal: as `AudioReader`.
     """
+    import torch
+
     return torch.cat(list(AudioReader(path, channels=channels)), dim=1)
 
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from core.errors import CoreError, DetectorError
 from core.metrics import error_rates
@@ -73,6 +72,8 @@ def fit_calibration(raw: np.ndarray, is_spoof: np.ndarray) -> Calibration:
 
     Source: Brummer and du Preez (2006), section 5; at equal prior the fitted log odds are the log-likelihood ratio.
     """
+    from sklearn.linear_model import LogisticRegression
+
     if is_spoof.all() or not is_spoof.any():
         raise CoreError("calibration needs both classes, bona fide and spoof")
     fitted = LogisticRegression(C=np.inf, class_weight="balanced").fit(np.asarray(raw, dtype=np.float64)[:, None], is_spoof)

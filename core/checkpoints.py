@@ -1,6 +1,7 @@
 """Detectors on disk: a folder of `detector.json` and `weights.safetensors` or `model.onnx`, named by its content hash.
 
-Nothing here unpickles: weights are safetensors or ONNX, everything else is JSON that is validated field by field.
+Nothing here unpickles: weights are safetensors or ONNX, everything else is JSON that is validated field by field. Torch
+is imported by what builds or saves a network alone, so that whoever lists detectors starts quickly.
 """
 
 from __future__ import annotations
@@ -15,18 +16,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from core.audio import SAMPLE_RATE_HZ
 from core.calibration import Calibration, Thresholds
+from core.detector_config import CLASS_ORDER, MODEL_NAMES, WINDOW_SAMPLES, FeatureConfig
 from core.errors import DetectorError
-from core.features import WINDOW_SAMPLES, FeatureConfig, build_front_end
-from core.foreign.network import ForeignNetwork
-from core.models import CLASS_ORDER, MODELS, build_model
+from core.foreign.records import ForeignNetwork
+from core.records import SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    import torch
 
 SCHEMA_VERSION = 1
 SHIPPED_DETECTORS = Path(__file__).parents[1] / "data" / "detectors"
@@ -94,8 +93,8 @@ class DetectorManifest:
             raise DetectorError("a detector of our own needs features, calibration and thresholds")
         if (self.model == FOREIGN) is not (self.network is not None):
             raise DetectorError(f"the detector's model is {self.model!r}; `network` belongs to model {FOREIGN!r} and to no other")
-        if self.model not in (*MODELS, FOREIGN):
-            raise DetectorError(f"the detector needs model {self.model!r}; this program has {', '.join(MODELS)}")
+        if self.model not in (*MODEL_NAMES, FOREIGN):
+            _check_model(self.model)
         if not 1 <= self.num_members <= MAX_MEMBERS:
             raise DetectorError(f"the detector has {self.num_members} networks; expected 1 to {MAX_MEMBERS}")
         if self.aggregate not in AGGREGATES:
@@ -161,6 +160,10 @@ class Detector:
 
     def build_front_end(self) -> torch.nn.Module:
         """From windows `[batch, time]` to what the network is shown: feature images, or the samples themselves."""
+        import torch
+
+        from core.features import build_front_end
+
         return build_front_end(self.manifest.features) if self.manifest.features else torch.nn.Identity()
 
     def load_model(self) -> torch.nn.Module:
@@ -174,6 +177,11 @@ class Detector:
                 f"{self.name} was made elsewhere and came as an ONNX graph: it scores recordings, but its layers, weights and "
                 "gradients cannot be looked into. Choose a detector that was trained with Earwitness, or a run."
             )
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from core.models import build_model
+
         model = build_model(self.manifest.model, num_members=self.manifest.num_members)
         try:
             model.load_state_dict(load_file(self.folder / _WEIGHTS))
@@ -198,6 +206,8 @@ def save_detector(folder: Path, network: torch.nn.Module | Path, manifest: Detec
         if isinstance(network, Path):
             shutil.copyfile(network, partial / _GRAPH)
         else:
+            from safetensors.torch import save_file
+
             save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial / _WEIGHTS)
         (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
         if card:
@@ -275,6 +285,14 @@ def detector_named(name: str | None = None) -> Detector:
 
 DEFAULT_DETECTOR = "vgg27-spectrogram"
 """Name of the detector used when none is chosen."""
+
+
+def _check_model(name: str) -> None:
+    """Raises unless a network of that name, none of those that come with the program, was entered since it started."""
+    from core.models import MODELS
+
+    if name not in MODELS:
+        raise DetectorError(f"the detector needs model {name!r}; this program has {', '.join(MODELS)}")
 
 
 @contextmanager

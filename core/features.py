@@ -6,22 +6,13 @@ Row 0 is the lowest frequency (or amplitude). Levels are standardised per image,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torchaudio
 
-from core.audio import SAMPLE_RATE_HZ
-from core.errors import DetectorError
+from core.detector_config import HOP_SAMPLES, IMAGE_SIZE, FeatureConfig, FeatureKind
+from core.records import SAMPLE_RATE_HZ
 
-WINDOW_SAMPLES = 64_000
-"""4 s: what a detector sees at once."""
-IMAGE_SIZE = 224
-"""Rows and columns of a feature image, the input size of ImageNet networks."""
-HOP_SAMPLES = 286
-"""1 + 64,000 // 286 = 224 centred frames."""
-
-FeatureKind = Literal["log_spectrogram", "multi_resolution", "mel", "lfcc", "mfcc", "waveform"]
 _FFT_SAMPLES = {
     # 257 bins of 31.25 Hz; the lowest 224 (0 to 6,969 Hz) are the image. What is left out above 7 kHz is mostly the
     # transition band of whichever resampler made the file: a trace of its history, not of speech.
@@ -36,27 +27,6 @@ _FFT_SAMPLES = {
 
 # Window in samples, FFT points, and every how many bins a row is taken, for the channels of `multi_resolution`.
 _RESOLUTIONS = ((512, 512, 1), (160, 512, 1), (1_024, 1_024, 2))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureConfig:
-    """Which front end a detector uses; saved with it."""
-
-    kind: FeatureKind = "log_spectrogram"
-    """One of `FEATURE_KINDS`."""
-    dynamic_range_db: float = 80.0
-    """Levels further below the image's loudest point are raised to that floor (spectrograms and mel)."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in FEATURE_KINDS:
-            raise DetectorError(f"unknown feature kind {self.kind!r}; expected one of {', '.join(FEATURE_KINDS)}")
-        if not 20 <= self.dynamic_range_db <= 120:
-            raise DetectorError(f"dynamic_range_db is {self.dynamic_range_db}; expected 20 to 120")
-
-    @property
-    def num_channels(self) -> int:
-        """Channels of the image."""
-        return len(_RESOLUTIONS) if self.kind == "multi_resolution" else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +169,7 @@ class WaveformImage(torch.nn.Module):
         return ImageAxes(time_s=time_s, rows=tuple(self.centres.flatten().tolist()), row_label="Amplitude (of the peak)")
 
 
-_FRONT_ENDS = {
+_FRONT_ENDS: dict[FeatureKind, type[torch.nn.Module]] = {
     "log_spectrogram": LogSpectrogram,
     "multi_resolution": MultiResolution,
     "mel": MelSpectrogram,
@@ -207,8 +177,6 @@ _FRONT_ENDS = {
     "mfcc": Cepstrum,
     "waveform": WaveformImage,
 }
-FEATURE_KINDS = tuple(_FRONT_ENDS)
-"""Names of the front ends."""
 
 
 def build_front_end(config: FeatureConfig) -> torch.nn.Module:

@@ -6,13 +6,15 @@ import html
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.calibration import Thresholds, verdict_of
 from core.palette import BLUE, GREY, OCHRE, ORANGE, SKY
-from core.preview import RecordingPreview
+from core.preview import PART_S, RecordingPreview
 from core.records import FolderShare, HistogramBin, SegmentScore, Verdict
+from core.reports import clock_words
 
 VERDICT_COLOURS = {
     Verdict.SPOOF: ORANGE,
@@ -33,26 +35,53 @@ def recording_figure(
     *,
     score_words: str = "Spoof score (nats)",
 ) -> go.Figure:
-    """Waveform, spectrogram and segment scores of one channel, on one time axis in s.
+    """Waveform, spectrogram and segment scores of a recording or of a part of it, on one time axis.
 
     Args:
         preview: what was heard.
-        segments: what was said of it.
+        segments: what was said of the recording; those that reach into the part are drawn.
         thresholds: None where every verdict is inconclusive.
         score_words: what the scores are called, with their unit.
     """
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.24, 0.44, 0.32])
     add_waveform(figure, preview)
     figure.add_trace(spectrogram_trace(preview, colorbar={"len": 0.44, "y": 0.54}), row=2, col=1)
-    num_merged = -(-len(segments) // _MAX_SEGMENTS)
-    add_segments(figure, _highest_of_each(segments, num_merged), thresholds, row=3)
-    figure.update_xaxes(range=[0, preview.duration_s])
+    end_s = preview.start_s + preview.duration_s
+    add_segments(figure, [s for s in segments if s.end_s > preview.start_s and s.start_s < end_s], thresholds, row=3)
+    figure.update_xaxes(range=[preview.start_s, end_s])
     figure.update_xaxes(title_text="Time (s)", row=3, col=1)
     figure.update_yaxes(title_text="Amplitude", row=1, col=1, zeroline=False)
     figure.update_yaxes(title_text="Frequency (kHz)", row=2, col=1)
+    figure.update_yaxes(title_text=score_words, row=3, col=1)
+    return _finished(figure if end_s <= PART_S else _on_clock(figure), height=560)
+
+
+def timeline_figure(
+    segments: Sequence[SegmentScore],
+    thresholds: Thresholds | None,
+    *,
+    duration_s: float,
+    part_s: tuple[float, float],
+    score_words: str = "Spoof score (nats)",
+) -> go.Figure:
+    """The segment scores of a long recording over all of its time, in hours, minutes and seconds.
+
+    Args:
+        segments: what was said of the recording; where they are too many, the highest of each few are drawn.
+        thresholds: None where every verdict is inconclusive.
+        duration_s: of the recording.
+        part_s: first and last moment of the part that is looked at, which is marked.
+        score_words: what the scores are called, with their unit.
+    """
+    figure = make_subplots(rows=1, cols=1)
+    num_merged = -(-len(segments) // _MAX_SEGMENTS)
+    add_segments(figure, _highest_of_each(segments, num_merged), thresholds, row=1)
+    figure.update_xaxes(range=[0, duration_s], title_text="Time (h:min:s)")
     merged = f"<br>highest of each {num_merged}" if num_merged > 1 else ""
-    figure.update_yaxes(title_text=f"{score_words}{merged}", row=3, col=1)
-    return _finished(figure, height=560)
+    figure.update_yaxes(title_text=f"{score_words}{merged}")
+    figure = _on_clock(figure)
+    figure.add_vrect(*_moments(part_s), fillcolor=SKY, opacity=0.3, line_width=0, layer="below")
+    return _finished(figure, height=260)
 
 
 def score_histogram_figure(
@@ -150,7 +179,7 @@ def add_segments(figure: go.Figure, segments: Sequence[SegmentScore], thresholds
                 continue
             value = middle if skipped else segment.spoof_score
             said = "too little sound, not judged" if skipped else f"{segment.spoof_score:+.2f}, {verdict}"
-            text = f"{segment.start_s:.1f} to {segment.end_s:.1f} s: {said}"
+            text = f"{_span_words(segment)}: {said}"
             # A point in the middle carries the hover text; None ends the line.
             x += [segment.start_s, (segment.start_s + segment.end_s) / 2, segment.end_s, None]
             y += [value, value, value, None]
@@ -165,6 +194,33 @@ def add_segments(figure: go.Figure, segments: Sequence[SegmentScore], thresholds
     figure.add_hrect(y0=thresholds.lower, y1=thresholds.upper, fillcolor="grey", opacity=0.15, line_width=0, row=row, col=1)
     for value in sorted({thresholds.lower, thresholds.upper}):
         figure.add_hline(y=value, line_dash="dash", line_color="grey", line_width=1, row=row, col=1)
+
+
+def _span_words(segment: SegmentScore) -> str:
+    if segment.end_s <= PART_S:
+        return f"{segment.start_s:.1f} to {segment.end_s:.1f} s"
+    return f"{clock_words(segment.start_s)} to {clock_words(segment.end_s)}"
+
+
+def _on_clock(figure: go.Figure) -> go.Figure:
+    """Turns the time axis from seconds into hours, minutes and seconds, whose ticks follow when one zooms in."""
+    for trace in figure.data:
+        trace.x = _moments(trace.x)
+        if trace.hovertemplate:
+            trace.hovertemplate = trace.hovertemplate.replace("%{x:.2f} s", "%{x|%-H:%M:%S}")
+    for axis in figure.select_xaxes():
+        axis.update(type="date", tickformat="%-H:%M:%S", range=_moments(axis.range))
+        axis.title.text = axis.title.text and axis.title.text.replace("(s)", "(h:min:s)")
+    return figure
+
+
+def _moments(time_s: Sequence[float | None]) -> np.ndarray:
+    """Seconds as moments of the first day of 1970, which is how Plotly knows a clock; a gap stays one."""
+    milliseconds = np.array(time_s, dtype=float) * 1_000
+    moments = np.full(len(milliseconds), np.datetime64("NaT"), dtype="datetime64[ms]")
+    is_time = ~np.isnan(milliseconds)
+    moments[is_time] = milliseconds[is_time].round().astype("datetime64[ms]")
+    return moments
 
 
 def _middle(segments: Sequence[SegmentScore], thresholds: Thresholds | None) -> float:

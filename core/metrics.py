@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from core.errors import CoreError
 
@@ -170,6 +169,8 @@ def hull_points(spoof_below: np.ndarray, bona_fide_below: np.ndarray) -> np.ndar
         spoof_below: `[point]`, spoofs below each threshold (a count, or a share as miss is).
         bona_fide_below: the same of bona fide trials (1 - false alarm).
     """
+    from scipy.optimize import isotonic_regression
+
     spoof, bona_fide = np.diff(spoof_below), np.diff(bona_fide_below)
     return isotonic_regression(spoof / (spoof + bona_fide), weights=spoof + bona_fide).blocks
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torchvision
 from torch import nn
 
+from core.detector_config import CLASS_ORDER
 from core.errors import DetectorError
 from core.imagenet import load_imagenet
-
-CLASS_ORDER = ("bona fide", "spoof")
-"""What the two outputs mean, in order."""
 
 # Output channels of each 3x3 convolution, and whether a 2x2 max pool follows.
 _VGG27_BLOCKS = (
@@ -53,6 +50,8 @@ def resnet18(*, pretrained: bool = False) -> nn.Sequential:
 
 
 def _resnet(name: str, *, pretrained: bool) -> nn.Sequential:
+    import torchvision  # here: it takes longer to import than all that a scan needs
+
     network = torchvision.models.get_model(name, weights=None)
     if pretrained:
         network.load_state_dict(load_imagenet(name))
@@ -130,7 +129,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": resnet50,
     "efficientnet_lite0": efficientnet_lite0,
 }
-"""Name -> function that builds the network."""
+"""Name -> function that builds the network; in the order of `core.detector_config.MODEL_NAMES`."""
 
 
 class Ensemble(nn.Module):

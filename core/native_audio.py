@@ -69,13 +69,14 @@ def max_duration_s(size_bytes: int) -> float:
     return min(MAX_S, max(_FREE_S, size_bytes / _MIN_BYTES_PER_S))
 
 
-def native_blocks(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[np.ndarray]:
+def native_blocks(path: str | os.PathLike[str], info: AudioInfo, *, first_frame: int = 0) -> Iterator[np.ndarray]:
     """Blocks `[channel, frame]` float32 at the stored rate, at most `BLOCK_S` and `MAX_BLOCK_VALUES`.
 
     libsndfile decodes what it can; what it refuses, at once or midway, goes to FFmpeg, which goes on after the last frame.
 
     Args:
         info: what `probe` says of the file.
+        first_frame: where to begin. libsndfile goes there at once, FFmpeg decodes up to there.
 
     Raises:
         AudioRefusal: `undecodable` when nothing could be decoded, `too_long`.
@@ -83,7 +84,7 @@ def native_blocks(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[np.
     max_s = max_duration_s(info.size_bytes)
     max_values = max(max_s * _MAX_VALUES_PER_S, info.size_bytes * _MAX_VALUES_PER_BYTE)
     num_frames = num_values = 0
-    for block in _decoded(path, info):
+    for block in _decoded(path, info, first_frame):
         num_frames += block.shape[1]
         num_values += block.size
         if num_frames > max_s * info.sample_rate_hz or num_values > max_values:
@@ -91,18 +92,18 @@ def native_blocks(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[np.
         yield block
 
 
-def _decoded(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[np.ndarray]:
+def _decoded(path: str | os.PathLike[str], info: AudioInfo, first_frame: int) -> Iterator[np.ndarray]:
     """Blocks `[channel, frame]` of either decoder."""
     num_frames = 0
     try:
-        for block in _soundfile_blocks(path):
+        for block in _soundfile_blocks(path, first_frame):
             num_frames += len(block)
             yield block.T
         return
     except _SOUNDFILE_FAILURES:
         pass
     try:
-        for block in _av_blocks(path, num_skipped=num_frames):
+        for block in _av_blocks(path, num_skipped=first_frame + num_frames):
             num_frames += block.shape[1]
             yield block
     except _AV_FAILURES as error:
@@ -112,9 +113,11 @@ def _decoded(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[np.ndarr
         raise AudioRefusal("undecodable", f"The file is {info.container}, but none of its audio could be decoded.")
 
 
-def _soundfile_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
+def _soundfile_blocks(path: str | os.PathLike[str], first_frame: int) -> Iterator[np.ndarray]:
     """Blocks `[frame, channel]` as libsndfile decodes them."""
     with soundfile.SoundFile(os.fsencode(path)) as file:
+        if first_frame:
+            file.seek(min(first_frame, file.frames))
         num_frames = max(1, min(BLOCK_S * file.samplerate, MAX_BLOCK_VALUES // file.channels))
         while len(block := file.read(num_frames, dtype="float32", always_2d=True)):
             yield block

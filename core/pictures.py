@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from core.audio import SAMPLE_RATE_HZ, load
+from core.detector_config import FeatureConfig, FeatureKind
 from core.errors import CoreError
-from core.features import FeatureConfig, FeatureKind, build_front_end
+from core.features import build_front_end
 from core.segments import WindowStream
 
 # Five points of a perceptually ordered map from dark to light that also reads in grey.
@@ -27,7 +28,7 @@ def export_png(path: str | os.PathLike[str], out: Path, *, kind: FeatureKind = "
     Args:
         path: the recording.
         out: an existing or new folder.
-        kind: one of `core.features.FEATURE_KINDS`.
+        kind: one of `core.detector_config.FEATURE_KINDS`.
 
     Returns:
         The files written.

@@ -14,6 +14,7 @@ import torch
 from core.audio import MIN_DURATION_S, SAMPLE_RATE_HZ
 from core.errors import AudioRefusal
 from core.records import AudioInfo, SignalQuality
+from core.terms import WARNINGS
 
 FRAME_SAMPLES = SAMPLE_RATE_HZ // 50
 """20 ms, about the shortest speech sound."""
@@ -25,17 +26,6 @@ MIN_ACTIVE_S = 0.3
 """Less active signal than this is not enough to judge."""
 MIN_MODULATION_DB = 3.0
 """Spread (10th to 90th percentile) of the active frames' levels; steady tones and noise stay below 1 dB."""
-
-WARNINGS = {
-    "narrowband": "Telephone bandwidth: little above 4 kHz. The detector is less reliable here.",
-    "clipped": "Clipped: more than 0.1 % of the samples are at full scale.",
-    "much_silence": "More than 60 % of the recording is silence; only the rest was judged.",
-    "compressed": "Lossy coding at a low bit rate (under 24 kbit/s per channel) hides the traces of synthesis.",
-    "short": "Shorter than 2 s: little evidence, read the score with care.",
-    "truncated": "The file ends before the length that its header declares; what is there was judged.",
-    "quiet": "Very quiet: the active parts are below -45 dBFS.",
-}
-"""Warning code -> one sentence for the analyst."""
 
 _LOSSY = {"OPUS", "VORBIS", "MP1", "MP2", "AAC", "AMR_NB", "AMRNB", "AMR_WB", "AMRWB", "WMAV1", "WMAV2", "WMAPRO"}
 _LOSSY |= {"MP3", "MP3FLOAT", "GSM610", "LIBOPUS", "AMRNB_FIXED", "GSM", "GSM_MS", "AC3", "EAC3"}

@@ -86,7 +86,7 @@ class Detection:
     """Length of what was decoded."""
     quality: SignalQuality | None
     warnings: tuple[str, ...]
-    """Codes of `core.quality.WARNINGS`."""
+    """Codes of `core.terms.WARNINGS`."""
     reason_code: str | None = None
     """A key of `core.errors.REFUSAL_CODES` when refused."""
     reason: str | None = None

@@ -36,6 +36,12 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def clock_words(time_s: float) -> str:
+    """A time in a long recording: hours, minutes and seconds."""
+    minutes, seconds = divmod(round(time_s), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
 def figure_words(figure: Figure) -> tuple[str, str]:
     """A measured figure and its 95 % interval: rates in per cent, costs (Cllr in bits, t-DCF) as they are."""
     is_cost = "bits" in figure.name or "t-DCF" in figure.name

@@ -14,9 +14,9 @@ import numpy as np
 import onnxruntime
 import torch
 
+from core.cache import cache_folder
 from core.checkpoints import Detector
-from core.features import IMAGE_SIZE
-from core.foreign.network import ForeignSession
+from core.detector_config import IMAGE_SIZE
 from core.models import raw_scores
 
 RawScorer = Callable[[torch.Tensor], torch.Tensor]
@@ -28,11 +28,6 @@ _EXPORT_VERSION = 1
 # torch.onnx.export crashes the process when an earlier export ran on a thread that has ended (torch 2.11), and the
 # dashboard has a thread per rerun: all exports share one thread that lasts.
 _EXPORTS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onnx-export")
-
-
-def cache_folder() -> Path:
-    """Where exported networks are kept: `EARWITNESS_CACHE`, or `~/.cache/earwitness`."""
-    return Path(os.environ.get("EARWITNESS_CACHE") or Path.home() / ".cache" / "earwitness")
 
 
 def exported_network(detector: Detector) -> Path:
@@ -60,6 +55,8 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
         DetectorError: the network cannot be opened.
     """
     if network := detector.manifest.network:
+        from core.foreign.network import ForeignSession
+
         foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
         return lambda segments: torch.from_numpy(foreign.scores(network, segments.numpy()))
     options = onnxruntime.SessionOptions()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from core.features import WINDOW_SAMPLES
+from core.detector_config import WINDOW_SAMPLES
 
 
 class WindowStream:

@@ -1,4 +1,4 @@
-"""The terms that pages and documents use, each in a sentence. Defines nothing that is computed."""
+"""The terms and warnings that pages and documents use, each in a sentence. Defines nothing that is computed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ TERMS: dict[str, str] = {
     "Saliency": "A map of what a detector looked at in a recording; it says something only where its tests say so.",
 }
 """Term -> sentence, in the order in which a reader meets them."""
+
+WARNINGS = {
+    "narrowband": "Telephone bandwidth: little above 4 kHz. The detector is less reliable here.",
+    "clipped": "Clipped: more than 0.1 % of the samples are at full scale.",
+    "much_silence": "More than 60 % of the recording is silence; only the rest was judged.",
+    "compressed": "Lossy coding at a low bit rate (under 24 kbit/s per channel) hides the traces of synthesis.",
+    "short": "Shorter than 2 s: little evidence, read the score with care.",
+    "truncated": "The file ends before the length that its header declares; what is there was judged.",
+    "quiet": "Very quiet: the active parts are below -45 dBFS.",
+}
+"""Warning code -> one sentence for the analyst."""
 
 
 def explained(*terms: str) -> str:

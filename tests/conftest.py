@@ -53,7 +53,7 @@ def detectors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one detector, `tiny`: vgg27 with seeded random weights."""
     from core.calibration import Calibration, Thresholds
     from core.checkpoints import DetectorManifest, save_detector
-    from core.features import FeatureConfig
+    from core.detector_config import FeatureConfig
     from core.models import build_model
 
     folder = tmp_path_factory.mktemp("detectors")
@@ -92,7 +92,8 @@ def tiny_detector(detectors_folder: Path, _cache: Path, monkeypatch: pytest.Monk
 def _lively_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from core.calibration import Calibration, Thresholds
     from core.checkpoints import DetectorManifest, save_detector
-    from core.features import FeatureConfig, build_front_end
+    from core.detector_config import FeatureConfig
+    from core.features import build_front_end
     from core.models import build_model
 
     torch.manual_seed(0)

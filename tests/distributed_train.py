@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from core.features import FeatureConfig
+from core.detector_config import FeatureConfig
 from training.recipes import RECIPES, Recipe
 
 

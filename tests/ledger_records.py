@@ -11,7 +11,7 @@ import pytest
 
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import Detector, DetectorManifest
-from core.features import FeatureConfig
+from core.detector_config import FeatureConfig
 from core.protocols import Trial
 from core.records import AudioInfo, Detection, FoundFile, ScanSettings, ScoredRecording, SegmentScore, SignalQuality, Verdict
 from core.store.ledger import Ledger

@@ -13,8 +13,8 @@ from torch import nn
 from core import models
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import Detector, DetectorManifest, save_detector
+from core.detector_config import FeatureConfig
 from core.explanation import detector_views
-from core.features import FeatureConfig
 
 RATE_HZ = 16_000
 TONE_HZ = 2_500.0

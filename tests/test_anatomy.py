@@ -15,8 +15,9 @@ from run_folders import write_run
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from core.detector_config import FeatureConfig
 from core.errors import AudioRefusal
-from core.features import FeatureConfig, build_front_end
+from core.features import build_front_end
 from core.models import MODELS, build_model
 from core.networks.activations import MAX_MAPS, feature_maps, watch_activations
 from core.networks.anatomy import MAX_BOXES, FeatureBox, describe_network

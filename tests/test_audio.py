@@ -104,12 +104,30 @@ def test_the_fallback_goes_on_after_the_last_sample_given(tmp_path: Path, monkey
     soundfile.write(path, speech_like(3.0), SAMPLE_RATE_HZ, subtype="FLOAT")
     whole = load(path)
 
-    def breaks(_: object):
+    def breaks(*_: object):
         yield soundfile.read(path, frames=20_000, dtype="float32", always_2d=True)[0]
         raise soundfile.LibsndfileError(161)
 
     monkeypatch.setattr("core.native_audio._soundfile_blocks", breaks)
     assert torch.equal(load(path), whole)
+
+
+@pytest.mark.parametrize(("name", "rate_hz"), [("a.flac", 16_000), ("a.ogg", 16_000), ("a.wav", 8_000)])
+@pytest.mark.parametrize("decoder", ["libsndfile", "ffmpeg"])
+def test_reading_begins_where_it_is_told_to(
+    name: str, rate_hz: int, decoder: str, tmp_path: Path, speech_like, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise soundfile.LibsndfileError(161)
+
+    soundfile.write(tmp_path / name, np.resize(speech_like(3.0), 3 * rate_hz), rate_hz)
+    whole = load(tmp_path / name)[0]
+    if decoder == "ffmpeg":
+        monkeypatch.setattr("core.native_audio._soundfile_blocks", refuses)
+    part = torch.cat(list(AudioReader(tmp_path / name, start_s=2.0)), dim=1)[0]
+    assert len(part) == SAMPLE_RATE_HZ
+    edge = 0 if rate_hz == SAMPLE_RATE_HZ else 100  # the resampler hears nothing before the part
+    assert torch.allclose(part[edge:], whole[2 * SAMPLE_RATE_HZ + edge :], atol=1e-4)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 24_000, 44_100, 48_000])

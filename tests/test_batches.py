@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from core.detector_config import FeatureConfig
 from core.errors import CoreError
-from core.features import FeatureConfig, build_front_end
+from core.features import build_front_end
 from core.models import MODELS
 from tests.tiny_training import tiny_network, tiny_recipe
 from training import batches as batches_module

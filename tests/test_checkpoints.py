@@ -14,8 +14,8 @@ import torch
 from core import checkpoints
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import DetectorManifest, Figure, detector_named, find_detectors, load_detector, save_detector
+from core.detector_config import FeatureConfig
 from core.errors import DetectorError
-from core.features import FeatureConfig
 from core.models import MODELS, build_model
 
 MANIFEST = DetectorManifest(

@@ -23,7 +23,7 @@ from core.checkpoints import Detector
 from core.commands import scan as scan_command
 from core.commands.program import build_parser, main
 from core.detect import Scorer
-from core.features import FEATURE_KINDS
+from core.detector_config import FEATURE_KINDS
 from core.records import AuditStatus, ScanSettings
 from core.scanning.scan import prepare_audit
 from core.store.exports import EXPORT_COLUMNS

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from core.features import WINDOW_SAMPLES
+from core.detector_config import WINDOW_SAMPLES
 from training.crops import CropSampler, trim_edges
 from training.data import LabelledSplit
 

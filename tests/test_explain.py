@@ -17,11 +17,11 @@ from core.detect import Scorer
 from core.errors import AudioRefusal
 from core.explanation.attributions import PATCHES_PER_SIDE, randomised, window_maps
 from core.explanation.detector_views import view_of
-from core.explanation.explain import MAX_EXPLAINED_S, available_methods, explain, explainable_layers, score_samples
+from core.explanation.explain import MAX_EXPLAINED_S, explain, explainable_layers, score_samples
 from core.explanation.recording_windows import cut, stitch, windows_of
-from core.explanation.records import METHODS, Explanation, ExplanationError
+from core.explanation.records import METHODS, Explanation, ExplanationError, available_methods
 from core.features import ImageAxes
-from core.foreign.network import ForeignNetwork
+from core.foreign.records import ForeignNetwork
 from core.models import build_model
 
 __all__ = ["planted"]

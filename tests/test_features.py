@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from core.detector_config import FEATURE_KINDS, HOP_SAMPLES, IMAGE_SIZE, WINDOW_SAMPLES, FeatureConfig
 from core.errors import DetectorError
-from core.features import (
-    FEATURE_KINDS,
-    HOP_SAMPLES,
-    IMAGE_SIZE,
-    WINDOW_SAMPLES,
-    FeatureConfig,
-    build_front_end,
-    decibels,
-    standardise,
-)
+from core.features import build_front_end, decibels, standardise
 
 
 def channels_of(kind: str, samples: torch.Tensor) -> torch.Tensor:

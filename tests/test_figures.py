@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -11,7 +12,8 @@ import plotly.io
 import pytest
 
 from core.calibration import Thresholds
-from core.figures import VERDICT_COLOURS, folder_share_figure, recording_figure, score_histogram_figure
+from core.figures import VERDICT_COLOURS, folder_share_figure, recording_figure, score_histogram_figure, timeline_figure
+from core.palette import SKY
 from core.preview import RecordingPreview
 from core.records import FolderShare, HistogramBin, SegmentScore, Verdict
 
@@ -44,7 +46,7 @@ def _share(folder: str, spoof: int = 1, bona_fide: int = 0) -> FolderShare:
 
 
 def test_a_segment_is_a_line_over_its_time_under_the_name_of_its_verdict() -> None:
-    lines = _lines(recording_figure(_preview(), _segments(2.0, 0.0, -3.0, math.nan), THRESHOLDS))
+    lines = _lines(recording_figure(_preview(100), _segments(2.0, 0.0, -3.0, math.nan), THRESHOLDS))
     assert lines == {
         "spoof": [(0.0, 4.0, 2.0)],
         "inconclusive": [(2.0, 6.0, 0.0)],
@@ -69,13 +71,28 @@ def test_frequency_rises_with_the_rows_of_the_spectrogram() -> None:
     assert heat.z.shape == (len(heat.y), len(heat.x)) == (128, 50)
 
 
-def test_ten_hours_stay_under_a_megabyte_and_keep_the_highest_score() -> None:
+def test_the_timeline_of_ten_hours_is_small_keeps_the_highest_score_and_has_a_clock() -> None:
     scores = [float(i % 7 - 3) for i in range(18_000)]
     scores[12_345] = 9.0
-    figure = recording_figure(_preview(1_000, 36.0), _segments(*scores), THRESHOLDS)
+    figure = timeline_figure(_segments(*scores), THRESHOLDS, duration_s=36_002.0, part_s=(24_600.0, 25_200.0))
     assert len(plotly.io.to_json(figure)) < 1_000_000
-    assert (2.0 * 12_345, 2.0 * 12_345 + 4, 9.0) in _lines(figure)["spoof"]
-    assert figure.layout.yaxis3.title.text == "Spoof score (nats)<br>highest of each 9"
+    highest = next(trace for trace in figure.data if trace.name == "spoof")
+    place = list(highest.y).index(9.0)
+    assert highest.x[place] == np.datetime64("1970-01-01T06:51:30")  # 2 s x 12,345
+    assert highest.text[place] == "6:51:30 to 6:51:34: +9.00, spoof"
+    assert figure.layout.yaxis.title.text == "Spoof score (nats)<br>highest of each 9"
+    assert figure.layout.xaxis.range[1] == np.datetime64("1970-01-01T10:00:02")
+    assert [shape.x0 for shape in figure.layout.shapes if shape.fillcolor == SKY] == [np.datetime64("1970-01-01T06:50:00")]
+
+
+def test_a_part_of_a_long_recording_is_drawn_on_its_clock_with_its_segments_alone() -> None:
+    preview = dataclasses.replace(_preview(600, 1.0), time_s=3_600.0 + np.arange(600), start_s=3_600.0)
+    figure = recording_figure(preview, _segments(*[1.0] * 5_000), THRESHOLDS)
+    spoof = next(trace for trace in figure.data if trace.name == "spoof")
+    assert len(spoof.x) // 4 == 301  # every 2 s for 600 s, and those that reach in from before
+    assert spoof.x[0] == np.datetime64("1970-01-01T00:59:58")
+    assert figure.layout.xaxis3.range == (np.datetime64("1970-01-01T01:00:00"), np.datetime64("1970-01-01T01:10:00"))
+    assert figure.layout.xaxis3.title.text == "Time (h:min:s)"
 
 
 def test_histogram_bars_have_the_verdict_of_their_bin_and_lose_none() -> None:

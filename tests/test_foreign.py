@@ -12,19 +12,22 @@ import torch
 from onnx import TensorProto, helper
 
 from core.audio import load
+from core.cache import cache_folder
 from core.calibration import Calibration, Thresholds, fit_calibration
 from core.checkpoints import detector_named, load_detector
 from core.commands.program import main
 from core.detect import Scorer
+from core.detector_config import IMAGE_SIZE, FeatureConfig
 from core.errors import DetectorError
-from core.features import IMAGE_SIZE, FeatureConfig, build_front_end
+from core.features import build_front_end
 from core.foreign import network as foreign
-from core.foreign.detector_import import Declaration, import_detector
+from core.foreign.detector_import import import_detector
 from core.foreign.network import ForeignSession
+from core.foreign.records import Declaration
 from core.networks.opening import open_network
 from core.records import AuditStatus, ScanSettings, Verdict
 from core.reports import recording_json
-from core.runtime import cache_folder, open_session
+from core.runtime import open_session
 from core.scanning.scan import prepare_audit, run_audit
 from core.segments import WindowStream, split_windows
 from core.store.exports import export_audit

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.foreign.detector_import import Declaration, import_detector
+from core.foreign.detector_import import import_detector
+from core.foreign.records import Declaration
 from core.records import ScanSettings
 from core.scanning.scan import prepare_audit, run_audit
 from tests.foreign_networks import write_level_network

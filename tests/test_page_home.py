@@ -123,8 +123,7 @@ def test_an_upload_that_crashes_a_decoder_is_told(home: AppTest, tmp_path: Path,
 
 def test_what_crashed_a_decoder_in_its_audit_is_not_drawn(tiny_detector, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("pages.components.resources.preview", lambda path, *_: opened.append(path))
-    monkeypatch.setattr("pages.components.resources.playable", lambda path, *_: opened.append(path))
+    monkeypatch.setattr("pages.components.resources.part", lambda path, *_: opened.append(path))
 
     def show(code: str) -> None:
         from core.checkpoints import find_detectors

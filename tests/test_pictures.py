@@ -12,8 +12,8 @@ import torch
 from permissions import ordinary_user
 from PIL import Image
 
+from core.detector_config import FEATURE_KINDS
 from core.errors import AudioRefusal, CoreError
-from core.features import FEATURE_KINDS
 from core.pictures import export_png
 
 

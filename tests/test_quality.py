@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from core.errors import AudioRefusal
-from core.quality import WARNINGS, QualityMeter, frame_levels_db, has_sound, warnings_for
+from core.quality import QualityMeter, frame_levels_db, has_sound, warnings_for
 from core.records import AudioInfo, SignalQuality
+from core.terms import WARNINGS
 
 INFO = AudioInfo(container="WAV", codec="PCM_16", sample_rate_hz=16_000, num_channels=1, duration_s=4.0, size_bytes=128_044)
 QUALITY = SignalQuality(level_db=-20.0, peak_db=-3.0, clipped_share=0.0, silence_share=0.2, bandwidth_hz=7_800.0)

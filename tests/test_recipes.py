@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from core.detector_config import WINDOW_SAMPLES, FeatureConfig
 from core.errors import CoreError
-from core.features import WINDOW_SAMPLES, FeatureConfig, build_front_end
+from core.features import build_front_end
 from core.models import build_model
 from training.recipes import RECIPES, Recipe, recipe_from, recipe_named
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.runtime import cache_folder, open_session
+from core.cache import cache_folder
+from core.runtime import open_session
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.features import WINDOW_SAMPLES
+from core.detector_config import WINDOW_SAMPLES
 from core.segments import WindowStream, split_windows
 
 

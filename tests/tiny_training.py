@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.features import FeatureConfig
+from core.detector_config import FeatureConfig
 from core.models import MODELS
 from tests.prepared_data import noise, write_prepared
 from training import loop

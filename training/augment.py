@@ -6,7 +6,7 @@ import torch
 import torchaudio
 
 from core.audio import SAMPLE_RATE_HZ
-from core.features import IMAGE_SIZE
+from core.detector_config import IMAGE_SIZE
 
 
 def augment_samples(samples: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

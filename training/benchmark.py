@@ -19,8 +19,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from core.audio import SAMPLE_RATE_HZ, load, sha256_of
+from core.detector_config import FeatureConfig
 from core.errors import CoreError
-from core.features import FeatureConfig
 from core.models import build_model
 from training.batches import BatchMaker
 from training.benchmark_report import NUM_REPEATS, BenchmarkOptions, BenchmarkResult, PipelineRate

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import torch
 
-from core.features import WINDOW_SAMPLES
+from core.detector_config import WINDOW_SAMPLES
 from core.quality import ACTIVE_DB, FRAME_SAMPLES, frame_levels_db
 from core.resample import SAMPLE_RATE_HZ
 from training.data import LabelledSplit, to_float

@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from core.audio import load
-from core.features import WINDOW_SAMPLES, FeatureConfig, build_front_end
+from core.detector_config import WINDOW_SAMPLES, FeatureConfig
+from core.features import build_front_end
 from training.trees import Tree, open_tree
 
 

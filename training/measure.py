@@ -13,7 +13,7 @@ import torch
 
 from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS
-from core.features import WINDOW_SAMPLES
+from core.detector_config import WINDOW_SAMPLES
 from core.networks.anatomy import describe_network
 from core.runtime import open_session
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.detector_config import FeatureConfig
 from core.errors import CoreError
-from core.features import FeatureConfig
 from core.models import MODELS
 
 

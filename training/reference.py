@@ -12,8 +12,8 @@ from pathlib import Path
 
 from core.attacks.kinds import ATTACK_KINDS
 from core.commands.program import build_parser as core_parser
+from core.detector_config import FEATURE_KINDS
 from core.evaluation.records import METRIC_TITLES
-from core.features import FEATURE_KINDS
 from core.models import MODELS
 from core.stress.conditions import CONDITIONS
 from core.terms import TERMS

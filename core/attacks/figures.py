@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from plotly.subplots import make_subplots
 
 from core.attacks.lab import ROOM, SOURCE, LabRow, LabScale, LabVerdict
@@ -84,7 +83,7 @@ def pair_figure(
     titles = ("Source", wrapped(spoof_title, num_chars=60))
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.14, subplot_titles=titles)
     for row, samples in enumerate((source, spoof), start=1):
-        preview = preview_samples(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)))
+        preview = preview_samples(np.ascontiguousarray(samples, dtype=np.float32))
         figure.add_trace(spectrogram_trace(preview, colorbar={}, showscale=row == 1), row=row, col=1)
         figure.update_yaxes(title_text="kHz", row=row, col=1)
     for start_s, end_s in spans if is_partial else ():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from core.errors import CoreError, InvertedScoresError
-from core.evaluation.records import EvaluationSummary, Figure
-from core.evaluation.score_files import ColumnMapping, read_score_file, title_of
-from core.evaluation.score_import import Sign, system_of
-from core.evaluation.system_records import System
-from core.evaluation.trial_sets import read_trial_set
+
+if TYPE_CHECKING:  # they read tables with pandas, which no other command waits for
+    from core.evaluation.records import EvaluationSummary, Figure
+    from core.evaluation.score_files import ColumnMapping
+    from core.evaluation.score_import import Sign
+    from core.evaluation.system_records import System
 
 _MAPPED = ("utterance", "score", "label", "attack")
 
@@ -102,6 +104,10 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _system(options: argparse.Namespace) -> System:
     """The system that the options describe."""
+    from core.evaluation.score_files import read_score_file, title_of
+    from core.evaluation.score_import import system_of
+    from core.evaluation.trial_sets import read_trial_set
+
     table = read_score_file(options.scores, columns=_mapping(options.columns))
     name = options.name or title_of(options.scores)
     trial_set = read_trial_set(options.protocol) if options.protocol else table.trial_set(f"Trials of {name}")
@@ -120,6 +126,8 @@ def _mapping(pairs: list[str]) -> ColumnMapping | None:
     Raises:
         CoreError: a word of another form.
     """
+    from core.evaluation.score_files import ColumnMapping
+
     split = [pair.partition("=") for pair in pairs]
     wrong = next((pair for pair, (what, _, name) in zip(pairs, split, strict=True) if what not in _MAPPED or not name), None)
     if wrong is not None:

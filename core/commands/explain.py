@@ -56,7 +56,8 @@ def add_audit(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def run_audit_explanations(options: argparse.Namespace) -> int:
     """Explains files of an audit into a folder. Status 1 when any could not be explained."""
-    from core.explanation.audit_explanations import PAGE_NAME, explain_entries
+    from core.explanation.audit_explanations import explain_entries
+    from core.explanation.records import PAGE_NAME
     from core.store.store import Store
     from core.store.triage import matching_entries
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import AGGREGATES
+from core.detector_config import WINDOW_SAMPLES
 from core.errors import DetectorError
-from core.features import WINDOW_SAMPLES
-from core.foreign.detector_import import INPUTS, Declaration, import_detector
-from core.foreign.network import HIGHER_MEANS
+from core.foreign.records import HIGHER_MEANS, INPUTS, Declaration
 from core.reports import figure_words
 from core.runs.publishing import detectors_folder
 
@@ -104,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DetectorError: it cannot be imported like this.
     """
+    from core.foreign.detector_import import import_detector
+
     detector = import_detector(
         options.file, options.name, _declared(options), out=options.out.expanduser().absolute() if options.out else None,
         summary=options.summary,

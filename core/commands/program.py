@@ -22,8 +22,8 @@ from core.commands import foreign as import_command
 from core.commands import scan as scan_command
 from core.commands import shortcuts as shortcut_command
 from core.commands import stress as stress_command
+from core.detector_config import FEATURE_KINDS
 from core.errors import CoreError
-from core.features import FEATURE_KINDS
 from core.hostile_text import one_line
 from core.records import Detection, Verdict
 from core.reports import figure_words, percent, without_nan

@@ -6,11 +6,14 @@ import argparse
 import datetime
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.checkpoints import detector_named
 from core.errors import CoreError
 from core.progress import CountProgress
-from core.shortcuts.records import ShortcutAudit
+
+if TYPE_CHECKING:
+    from core.shortcuts.records import ShortcutAudit
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -38,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from core.evaluation.labelled_folders import recordings_of
     from core.shortcuts.interventions import audit_detector
     from core.shortcuts.probes import audit_labels
+    from core.shortcuts.records import ShortcutAudit
 
     if options.out and options.out.suffix != ".json":
         raise CoreError(f"--out {options.out} must end with .json; a .csv is written beside it.")

@@ -6,12 +6,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.checkpoints import Detector, detector_named
 from core.errors import CoreError
 from core.progress import CountProgress
 from core.stress.conditions import CONDITIONS, FAMILY_TITLES, conditions_named, unavailable
-from core.stress.records import POOLED, StressTable, SurvivalCard
+
+if TYPE_CHECKING:
+    from core.stress.records import StressTable, SurvivalCard
 
 
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -112,6 +115,8 @@ def card_text(card: SurvivalCard) -> str:
 
 def table_text(table: StressTable) -> str:
     """A stress table as lines of text: all spoofs under each condition, the groups that change most, and the verdicts."""
+    from core.stress.records import POOLED
+
     lines = [
         f"{table.detector_name} on {table.set_name}, {table.num_recordings:,} recordings, {len(table.conditions) - 1} conditions"
     ]

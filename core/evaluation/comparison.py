@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import binom
 
 from core.errors import CoreError
 from core.evaluation.comparison_records import ComparisonRow, Disagreement, ErrorCounts, ScoreScatter, SystemComparison
@@ -118,6 +117,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     Source: McNemar (1947), "Note on the sampling error of the difference between correlated proportions".
     """
+    from scipy.stats import binom  # a second to import, for this alone
+
     num_single = only_first + only_second
     return float(min(1.0, 2 * binom.cdf(min(only_first, only_second), num_single, 0.5)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from core.evaluation.group_figures import ScoredTrials
 from core.evaluation.groupings import Group
@@ -122,6 +121,8 @@ def weighted_min_cllr(scores: np.ndarray, is_spoof: np.ndarray) -> FigureOfWeigh
 
 def _min_cllr(spoof: np.ndarray, bona_fide: np.ndarray) -> float:
     """Of counts by rising score, `[run]` each."""
+    from scipy.optimize import isotonic_regression
+
     total = spoof + bona_fide
     spoof, bona_fide, total = spoof[total > 0], bona_fide[total > 0], total[total > 0]
     blocks = isotonic_regression(spoof / total, weights=total).blocks[:-1]

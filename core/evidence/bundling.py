@@ -9,11 +9,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from core.cache import cache_folder
 from core.errors import CoreError
 from core.evidence.records import MANIFEST
 from core.jobs import Job, last_job, start_job
 from core.records import TriageFilter
-from core.runtime import cache_folder
 from core.store.store import Store
 from core.whole_files import zip_bytes
 

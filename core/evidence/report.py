@@ -24,9 +24,9 @@ from core.evidence.contents import json_lines, path_of, worst_score
 from core.evidence.records import LOG, RECORDINGS, TOLERANCE, Manifest
 from core.hostile_text import visible_html
 from core.preview import RecordingPreview, preview_recording
-from core.quality import WARNINGS
 from core.records import Verdict
 from core.reports import figure_words, probability_words
+from core.terms import WARNINGS
 
 _STYLE = """
 :root { color-scheme: light; } body { font: 14px/1.5 system-ui, sans-serif; color: #1B2733; max-width: 960px; margin: 2rem auto;

@@ -8,12 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from core.cache import cache_folder
 from core.errors import CoreError
-from core.explanation.audit_explanations import PAGE_NAME
-from core.explanation.records import Method
+from core.explanation.records import PAGE_NAME, Method
 from core.jobs import Job, last_job, start_job
 from core.records import TriageFilter
-from core.runtime import cache_folder
 from core.store.store import Store
 from core.whole_files import zip_bytes
 

@@ -20,7 +20,7 @@ from core.explanation.excerpts import excerpt_start_s, read_excerpt
 from core.explanation.explain import explain
 from core.explanation.files import save_explanation
 from core.explanation.map_tests import check_explanation
-from core.explanation.records import METHOD_NAMES, TARGET_NAMES, Method, Target
+from core.explanation.records import METHOD_NAMES, PAGE_NAME, TARGET_NAMES, Method, Target
 from core.hostile_text import visible_html
 from core.records import Verdict
 from core.store.exports import csv_of_frame
@@ -28,7 +28,7 @@ from core.store.store import Store
 from core.store.triage import entry_detail
 from core.whole_files import replace_file
 
-PAGE_NAME, TABLE_NAME = "index.html", "explanations.csv"
+TABLE_NAME = "explanations.csv"
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;color:#1B2733;max-width:1100px;margin:2rem auto;padding:0 1rem}"
     "section{border-top:1px solid #dde3e8;padding:1rem 0}img{max-width:100%}h2{font-size:1rem;overflow-wrap:anywhere}"

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from core.checkpoints import Detector
+from core.detector_config import CLASS_ORDER, IMAGE_SIZE
 from core.explanation import masked_stft
 from core.explanation.records import ExplanationError, Target
-from core.features import IMAGE_SIZE, ImageAxes
-from core.models import CLASS_ORDER, Ensemble, raw_scores
+from core.features import ImageAxes
+from core.models import Ensemble, raw_scores
 from core.networks.anatomy import describe_network
 from core.runtime import RawScorer, open_session
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import torch
 
 from core.audio import SAMPLE_RATE_HZ, AudioReader
 from core.errors import AudioRefusal
 from core.preview import RecordingPreview, preview_samples
-from core.quality import FRAME_SAMPLES, active_frames
 from core.records import SegmentScore
 
 MAX_EXCERPT_S = 30.0
@@ -76,14 +74,14 @@ def read_excerpt(path: str | os.PathLike[str], *, channel: str = "mix", start_s:
     last = first + int(MAX_EXCERPT_S * SAMPLE_RATE_HZ)
     parts, position = [], 0
     for block in reader:
-        parts.append(block[row, max(0, first - position) : max(0, last - position)])
+        parts.append(block[row, max(0, first - position) : max(0, last - position)].numpy())
         position += block.shape[1]
         # Read on: the length of the whole recording is known at its end only.
-    samples = torch.cat(parts)
+    samples = np.concatenate(parts)
     if not len(samples):
         raise AudioRefusal("too_short", f"The recording is {position / SAMPLE_RATE_HZ:.1f} s long; nothing is at {start_s:.1f} s.")
     return Excerpt(
-        samples=samples.numpy(),
+        samples=samples,
         start_s=first / SAMPLE_RATE_HZ,
         recording_s=position / SAMPLE_RATE_HZ,
         channel=channel,
@@ -102,11 +100,15 @@ def excerpt_start_s(segments: Sequence[SegmentScore], duration_s: float) -> floa
     return round(min(max(0.0, middle_s - MAX_EXCERPT_S / 2), duration_s - MAX_EXCERPT_S), 1)
 
 
-def _spans(samples: torch.Tensor) -> tuple[SoundSpan, ...]:
+def _spans(samples: np.ndarray) -> tuple[SoundSpan, ...]:
     """Runs of active and of other 20 ms frames; what is left of the last frame belongs to the last run."""
+    import torch
+
+    from core.quality import FRAME_SAMPLES, active_frames
+
     frame_s = FRAME_SAMPLES / SAMPLE_RATE_HZ
     spans, position = [], 0
-    for is_active, run in groupby(active_frames(samples).tolist()):
+    for is_active, run in groupby(active_frames(torch.from_numpy(samples)).tolist()):
         end = position + len(list(run))
         spans.append(SoundSpan(start_s=position * frame_s, end_s=end * frame_s, is_active=is_active))
         position = end

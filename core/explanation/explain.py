@@ -32,6 +32,7 @@ from core.explanation.records import (
     ExplanationError,
     Method,
     Target,
+    available_methods,
 )
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "Explanation",
     "Method",
     "Target",
-    "available_methods",
     "explain",
     "explainable_layers",
     "score_samples",
@@ -97,11 +97,6 @@ def explain(
 def explainable_layers(detector: Detector) -> tuple[str, ...]:
     """Convolutional layers that Grad-CAM can explain, the deepest last; none of a network made elsewhere."""
     return view_of(detector).layers
-
-
-def available_methods(detector: Detector) -> tuple[Method, ...]:
-    """The methods that a detector allows: one made elsewhere has no layers and gradients."""
-    return ("occlusion",) if detector.is_foreign else METHODS
 
 
 def score_samples(detector: Detector, samples: np.ndarray | torch.Tensor) -> float | None:

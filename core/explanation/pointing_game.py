@@ -19,10 +19,10 @@ from core.checkpoints import Detector
 from core.errors import AudioRefusal, CoreError
 from core.evaluation.curves import wilson_interval
 from core.explanation.detector_views import view_of
-from core.explanation.explain import available_methods, explain, explainable_layers, score_samples
+from core.explanation.explain import explain, explainable_layers, score_samples
 from core.explanation.pointing_records import PointingGame, PointingScore
 from core.explanation.recording_windows import samples_from, stitch, windows_of
-from core.explanation.records import Method
+from core.explanation.records import Method, available_methods
 from core.whole_files import replace_file
 
 PART_S = 0.8

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from core.errors import CoreError
 from core.records import SegmentScore
+
+if TYPE_CHECKING:
+    from core.checkpoints import Detector
 
 Method = Literal["occlusion", "grad_cam", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -29,12 +32,19 @@ TARGET_NAMES: dict[Target, str] = {
     "bona_fide": "bona fide",
 }
 """What a map is evidence for, in words."""
+PAGE_NAME = "index.html"
+"""The page over explained files of an audit, written last."""
 MAX_RANDOMISED_CORRELATION = 0.7
 """A map that is more like those of networks with random weights than this (half of its variance in rank) shows the recording."""
 
 
 class ExplanationError(CoreError):
     """A map that cannot be made, tested, or written."""
+
+
+def available_methods(detector: Detector) -> tuple[Method, ...]:
+    """The methods that a detector allows: one made elsewhere has no layers and gradients."""
+    return ("occlusion",) if detector.is_foreign else METHODS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import torch
 
 from core.audio import SAMPLE_RATE_HZ, load
 from core.checkpoints import Detector
+from core.detector_config import IMAGE_SIZE
 from core.errors import AudioRefusal
 from core.evaluation.trial_sets import TrialSet
 from core.explanation.attributions import PATCHES_PER_SIDE
@@ -21,7 +22,6 @@ from core.explanation.detector_views import members_of, view_of
 from core.explanation.explain import explain
 from core.explanation.map_tests import check_explanation
 from core.explanation.records import DEFAULT_METHOD, Explanation, Method, Target
-from core.features import IMAGE_SIZE
 from core.fingerprints.files import Journal, JournalLine, refuse_finished, save_fingerprints, stem_of
 from core.fingerprints.profiles import band_edges, profile_of
 from core.fingerprints.records import (

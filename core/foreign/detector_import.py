@@ -4,60 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-import onnxruntime
-import torch
-
 from core.audio import SAMPLE_RATE_HZ, sha256_of
-from core.calibration import Calibration, Thresholds
+from core.calibration import Thresholds
 from core.checkpoints import FOREIGN, Detector, DetectorManifest, name_problem, save_detector
 from core.errors import DetectorError
-from core.features import FEATURE_KINDS, WINDOW_SAMPLES, FeatureConfig, build_front_end
-from core.foreign.network import ForeignNetwork
+from core.foreign.records import Declaration, ForeignNetwork
 from core.foreign.trial import TriedNetwork, try_alone
 from core.runs.publishing import detectors_folder
 
-SAMPLES = "samples"
-INPUTS = (SAMPLES, *FEATURE_KINDS)
-"""What a network can be fed with: the samples, or one of our feature images."""
 _TONE_HZ, _TONE_LEVEL = 440.0, 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """What has to be said of an ONNX file, because the file does not say it."""
-
-    input: str = SAMPLES
-    """One of `INPUTS`."""
-    window_samples: int = WINDOW_SAMPLES
-    """Samples at 16 kHz that the network sees at once."""
-    column: int = 0
-    """Which value of the output is the score, from 0."""
-    minus: int | None = None
-    """Which value is subtracted from it."""
-    higher_means: str = "spoof"
-    """`spoof` or `bona fide`: what a higher value speaks for."""
-    output_name: str | None = None
-    """Which output of the graph; needed where it has several."""
-    aggregate: str = "mean"
-    """One of `core.checkpoints.AGGREGATES`."""
-    calibration: Calibration | None = None
-    """From the score, turned so that higher means spoof, to nats; None where it is not known."""
-    thresholds: Thresholds | None = None
-    """In nats, or in the score's own unit without a calibration. None: 0 nats when calibrated, else no verdicts."""
-
-    def __post_init__(self) -> None:
-        if self.input not in INPUTS:
-            raise DetectorError(f"unknown input {self.input!r}; expected one of {', '.join(INPUTS)}")
-        if self.input == "waveform" and self.window_samples != WINDOW_SAMPLES:
-            raise DetectorError(f"the waveform image is drawn from {WINDOW_SAMPLES:,} samples, not {self.window_samples:,}")
-
-    @property
-    def features(self) -> FeatureConfig | None:
-        """The front end; None for samples."""
-        return None if self.input == SAMPLES else FeatureConfig(kind=self.input)
 
 
 def import_detector(
@@ -96,7 +54,7 @@ def import_detector(
             "file_sha256": sha256_of(path),
             "producer": tried.producer,
             "opsets": tried.opsets,
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": version("onnxruntime"),
             "imported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
@@ -108,6 +66,10 @@ def import_detector(
 
 def _tried(path: Path, declared: Declaration) -> TriedNetwork:
     """The network, tried on a tone and on silence."""
+    import torch
+
+    from core.features import build_front_end
+
     time_s = torch.arange(declared.window_samples) / SAMPLE_RATE_HZ
     tone = _TONE_LEVEL * torch.sin(2 * math.pi * _TONE_HZ * time_s)
     segments = torch.stack([tone, torch.zeros_like(tone)])

@@ -1,4 +1,4 @@
-"""Networks made elsewhere: an ONNX file, how it is fed and read, and running it on the CPU.
+"""Networks made elsewhere: an ONNX file, checked and run on the CPU as `ForeignNetwork` says.
 
 Refuses files that reach outside themselves; knows nothing of folders, calibration and verdicts.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -18,17 +17,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from core.errors import DetectorError
-from core.records import SAMPLE_RATE_HZ
+from core.foreign.records import ForeignNetwork
 
 MAX_BYTES = 2**31 - 1
 """What a protobuf, and so an ONNX file that stands alone, can hold."""
-MIN_WINDOW_SAMPLES = SAMPLE_RATE_HZ // 2
-"""0.5 s: the shortest recording that is judged (`core.audio.MIN_DURATION_S`)."""
-MAX_WINDOW_SAMPLES = 60 * SAMPLE_RATE_HZ
-"""A batch of 16 windows of a minute is 61 MB of samples."""
-HIGHER_MEANS = ("spoof", "bona fide")
-"""What a higher output can speak for."""
-
 # What ONNX Runtime raises for a graph, or an input, that it cannot work with.
 _REFUSALS = (
     refusals.Fail,
@@ -39,35 +31,6 @@ _REFUSALS = (
     refusals.RuntimeException,
 )
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignNetwork:
-    """How a network made elsewhere is fed and read; `network` in `detector.json`."""
-
-    window_samples: int
-    """Samples at 16 kHz that it sees at once."""
-    input_shape: tuple[int, ...]
-    """How one segment is laid out for it, without the batch: samples or a feature image."""
-    is_batched: bool
-    """Whether it takes several segments at once; else they are run one by one."""
-    output_name: str
-    """Which of the graph's outputs holds the score."""
-    column: int
-    """Which value of that output, from 0."""
-    minus: int | None = None
-    """Which value is subtracted from it: the other class's logit."""
-    higher_means: Literal["spoof", "bona fide"] = "spoof"
-    """What a higher value speaks for."""
-
-    def __post_init__(self) -> None:
-        if not MIN_WINDOW_SAMPLES <= self.window_samples <= MAX_WINDOW_SAMPLES:
-            expected = f"{MIN_WINDOW_SAMPLES:,} to {MAX_WINDOW_SAMPLES:,} samples at 16 kHz"
-            raise DetectorError(f"the network is said to see {self.window_samples:,} samples at once; expected {expected}")
-        if self.higher_means not in HIGHER_MEANS:
-            raise DetectorError(f"higher_means is {self.higher_means!r}; expected {' or '.join(map(repr, HIGHER_MEANS))}")
-        if self.column < 0 or (self.minus is not None and (self.minus < 0 or self.minus == self.column)):
-            raise DetectorError(f"the score is output {self.column} minus {self.minus}; expected two different numbers from 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ import torch
 
 from core.audio import EXTENSIONS, load
 from core.checkpoints import Detector
+from core.detector_config import CLASS_ORDER
 from core.errors import AudioRefusal, DetectorError
-from core.foreign.detector_import import Declaration, import_detector
-from core.models import CLASS_ORDER
+from core.foreign.detector_import import import_detector
+from core.foreign.records import Declaration
 from core.runtime import exported_network
 from core.scanning.browse import SAMPLES_FOLDER
 from core.segments import WindowStream

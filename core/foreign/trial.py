@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import DetectorError
-from core.foreign.network import ForeignNetwork, ForeignSession, Slot
+from core.foreign.network import ForeignSession, Slot
+from core.foreign.records import ForeignNetwork
 from core.limits import limit_this_process
 
 LIMIT_S, _BYTES_PER_S = 60.0, 10 * 2**20

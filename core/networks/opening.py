@@ -14,8 +14,9 @@ from torch import nn
 
 from core.audio import SAMPLE_RATE_HZ, AudioReader
 from core.checkpoints import Detector
+from core.detector_config import WINDOW_SAMPLES, FeatureConfig
 from core.errors import AudioRefusal, DetectorError
-from core.features import WINDOW_SAMPLES, FeatureConfig, build_front_end
+from core.features import build_front_end
 from core.models import build_model
 from core.networks.anatomy import Anatomy, describe_network
 from core.quality import MIN_ACTIVE_S, has_sound

@@ -16,7 +16,7 @@ from core.checkpoints import SHIPPED_DETECTORS, name_problem
 from core.errors import CoreError
 from core.jobs import Job, last_job, start_job
 from core.runs.folders import Run
-from core.runtime import cache_folder
+from core.cache import cache_folder
 
 COMMAND = (sys.executable, "-m", "training", "publish")
 """What is started, without its arguments."""

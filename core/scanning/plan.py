@@ -6,12 +6,15 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from core.detect import Scorer
 from core.errors import AudioRefusal
 from core.records import ScanSettings
 from core.scanning.discovery import find_files
 from core.scanning.trial import tried
+
+if TYPE_CHECKING:
+    from core.detect import Scorer
 
 MAX_PROBED = 200
 """Files opened to estimate hours and formats; they are spread evenly over the list."""

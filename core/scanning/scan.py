@@ -19,17 +19,19 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core.cache import cache_folder
 from core.checkpoints import Detector, detector_named
-from core.detect import Scorer
 from core.errors import CoreError, ScanError, StoreUnavailableError
 from core.protocols import read_protocol
 from core.records import Audit, AuditStatus, ScanSettings, ScoredRecording
-from core.runtime import cache_folder
-from core.scanning.local_engine import Engine, LocalEngine, Results
 from core.scanning.places import find_in, is_url, normalised
 from core.store.ledger import Ledger
 from core.store.store import Store
+
+if TYPE_CHECKING:  # torch is for the process that scores: whoever starts one only reads and writes the store
+    from core.scanning.local_engine import Engine, Results
 
 LISTING_BATCH = 2_000
 """Files listed per transaction."""
@@ -68,6 +70,9 @@ def run_audit(
         raise ScanError(_needs_cluster(folder))
 
     def engine_of(audit: Audit) -> Engine:
+        from core.detect import Scorer
+        from core.scanning.local_engine import LocalEngine
+
         return engine or LocalEngine(Scorer(detector or detector_named(audit.detector_hash)))
 
     return work_on(Ledger(store, audit_id, worker=worker_name()), engine_of, on_progress=on_progress)

@@ -6,12 +6,11 @@ import streamlit as st
 
 from core.checkpoints import Detector, DetectorManifest
 from core.errors import DECODER_FAILURES, AudioRefusal
-from core.figures import recording_figure
-from core.preview import MAX_PLAYED_S
-from core.quality import WARNINGS
+from core.figures import recording_figure, timeline_figure
+from core.preview import PART_S, part_starts, part_with_highest
 from core.records import AudioInfo, Detection, Verdict
-from core.reports import figure_words, file_words, probability_words, recording_json, segments_csv, verdict_words
-from core.terms import TERMS, explained
+from core.reports import clock_words, figure_words, file_words, probability_words, recording_json, segments_csv, verdict_words
+from core.terms import TERMS, WARNINGS, explained
 from pages.components import resources
 from pages.components.frame import escaped, plain
 
@@ -61,20 +60,42 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
         st.caption(f":material/info: {WARNINGS[code]}")
     if path is None or sha256 is None or detection.reason_code in DECODER_FAILURES:
         return
+    start_s = _choose_part(detection, detector.manifest, key=key) if detection.duration_s > PART_S else 0.0
     try:
-        preview = resources.preview(path, sha256, detection.channel)
-        sound = resources.playable(path, sha256, detection.channel)
+        preview, sound = resources.part(path, sha256, detection.channel, start_s)
     except AudioRefusal as refusal:
         if detection.verdict is not Verdict.REFUSED:
             st.caption("The recording cannot be shown or played now; its scores are from the store.")
             st.text(str(refusal))
         return
     st.audio(sound, format="audio/wav")
-    if preview.duration_s > MAX_PLAYED_S:
-        st.caption(f"The player holds the first {MAX_PLAYED_S / 60:.0f} minutes.")
     manifest = detector.manifest
     figure = recording_figure(preview, detection.segments, manifest.thresholds, score_words=manifest.score_words)
     st.plotly_chart(figure, key=f"{key}-figure", alt="Waveform, spectrogram and segment scores on one time axis")
+
+
+def _choose_part(detection: Detection, manifest: DetectorManifest, *, key: str) -> float:
+    """The timeline of a long recording; returns where the part begins that is heard and drawn."""
+    starts = part_starts(detection.duration_s)
+    timeline = st.container()
+    start_s = st.select_slider(
+        f"Heard and drawn below: {PART_S / 60:.0f} minutes from",
+        starts,
+        part_with_highest(starts, detection.segments),
+        format_func=clock_words,
+        key=f"{key}-part",
+        help="It begins with the part that holds the highest score.",
+    )
+    if detection.segments:
+        figure = timeline_figure(
+            detection.segments,
+            manifest.thresholds,
+            duration_s=detection.duration_s,
+            part_s=(start_s, start_s + PART_S),
+            score_words=manifest.score_words,
+        )
+        timeline.plotly_chart(figure, key=f"{key}-timeline", alt="Segment scores over all of the recording")
+    return start_s
 
 
 def _show_numbers(detection: Detection, detector: Detector) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from core.checkpoints import AGGREGATES, Detector
-from core.features import WINDOW_SAMPLES
-from core.foreign.detector_import import INPUTS, Declaration, import_detector
-from core.foreign.network import HIGHER_MEANS, MAX_WINDOW_SAMPLES, MIN_WINDOW_SAMPLES
+from core.detector_config import WINDOW_SAMPLES
+from core.foreign.records import HIGHER_MEANS, INPUTS, MAX_WINDOW_SAMPLES, MIN_WINDOW_SAMPLES, Declaration
 from pages.components.frame import escaped, telling_failures
 from pages.components.sign_in import allows
 
@@ -62,6 +61,8 @@ def _declare():
 
 
 def _imported(upload, name: str, declared: Declaration) -> Detector:
+    from core.foreign.detector_import import import_detector
+
     with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
         path = Path(folder, "model.onnx")
         path.write_bytes(upload.getbuffer())

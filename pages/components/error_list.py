@@ -95,4 +95,5 @@ def show_recording(store: Store, trial: ErrorTrial) -> None:
     if detail.sha256 is None or resources.content_hash(detail.absolute_path) != detail.sha256:
         st.warning("The file has gone or changed since its audit; it cannot be played.")
         return
-    st.audio(resources.playable(detail.absolute_path, detail.sha256, "mix"), format="audio/wav")
+    _, sound = resources.part(detail.absolute_path, detail.sha256, "mix", 0.0)
+    st.audio(sound, format="audio/wav")

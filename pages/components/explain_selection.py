@@ -8,8 +8,7 @@ import streamlit as st
 
 from core.checkpoints import Detector
 from core.explanation.audit_explaining import explaining, explanations_zip, is_explained, start_explaining
-from core.explanation.explain import available_methods
-from core.explanation.records import METHOD_NAMES
+from core.explanation.records import METHOD_NAMES, available_methods
 from core.jobs import Job
 from core.records import TriageFilter
 from core.store.store import Store

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.checkpoints import CLASS_ORDER, Detector
+from core.checkpoints import Detector
+from core.detector_config import CLASS_ORDER
 from core.networks.activations import MAX_MAPS, Activations, FeatureMaps
 from core.networks.anatomy import Anatomy, FeatureBox
 from core.networks.figures import feature_map_figure, network_figure

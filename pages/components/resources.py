@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from core.attacks.lab import LabVerdict, judge
-from core.attacks.make import MadeSpoof, make_spoof
 from core.audio import sha256_of
 from core.checkpoints import SHIPPED_DETECTORS, Detector, detector_named, find_detectors
-from core.detect import Scorer
 from core.errors import AudioRefusal
 from core.evaluation.comparison import compare_systems
 from core.evaluation.comparison_records import SystemComparison
@@ -26,15 +24,8 @@ from core.evaluation.score_files import ColumnMapping, ScoreTable, read_score_fi
 from core.evaluation.system_records import System, TrialSetSummary
 from core.evaluation.systems import list_trial_sets, load_systems, load_trial_set
 from core.evaluation.trial_sets import TrialSet, parse_trial_set
-from core.explanation.evidence_audio import counterfactual_score, evidence_audio
-from core.explanation.excerpts import Excerpt, read_excerpt
-from core.explanation.explain import explain, explainable_layers
-from core.explanation.map_tests import check_explanation
 from core.explanation.records import CounterfactualScore, EvidenceAudio, Explanation, Method, SaliencyTest, Target, TimeFrequencyBox
-from core.networks.activations import Activations, FeatureMaps, feature_maps, watch_activations
-from core.networks.anatomy import FeatureBox
-from core.networks.opening import Network, RecordingImage, open_network, recording_image, version_of
-from core.preview import RecordingPreview, playable_wav, preview_recording
+from core.preview import RecordingPreview, preview_samples, read_part, wav_bytes
 from core.records import Audit, ScoredRecording
 from core.runs.folders import METRICS_FILE, Run
 from core.runs.metrics import Metrics, read_metrics
@@ -42,10 +33,19 @@ from core.scanning.trial import try_alone
 from core.store.schema import default_url
 from core.store.store import Store
 from core.store.triage import codecs, folders
-from core.stress.conditions import CONDITIONS, apply_condition
-from core.stress.recording import stress_recording
 from core.stress.records import SurvivalCard
 from core.stress.table_files import SHIPPED_STRESS, StressTables, find_tables, own_stress_folder
+
+if TYPE_CHECKING:
+    from core.attacks.lab import LabVerdict
+    from core.attacks.make import MadeSpoof
+    from core.detect import Scorer
+    from core.explanation.excerpts import Excerpt
+    from core.networks.activations import Activations, FeatureMaps
+    from core.networks.anatomy import FeatureBox
+    from core.networks.opening import Network, RecordingImage
+
+# What needs torch is imported where it is called, so that a page paints before torch is loaded.
 
 
 def store() -> Store:
@@ -93,6 +93,8 @@ def _detectors(root: str, changed_ns: tuple[int, ...]) -> tuple[Detector, ...]:
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the detector ...")
 def _scorer(folder: str, detector_hash: str) -> Scorer:
+    from core.detect import Scorer
+
     return Scorer(detector_named(folder), num_threads=len(os.sched_getaffinity(0)))
 
 
@@ -155,16 +157,15 @@ def _content_hash(path: bytes, mtime_ns: int, size_bytes: int) -> str:
     return sha256_of(os.fsdecode(path))
 
 
-@st.cache_data(max_entries=32, show_spinner="Drawing the recording ...")
-def preview(_path: str, sha256: str, channel: str) -> RecordingPreview:
-    """Envelope and spectrogram of one channel, by content."""
-    return preview_recording(_path, channel=channel)
+@st.cache_resource(max_entries=16, show_spinner="Drawing the recording ...")
+def part(_path: str, sha256: str, channel: str, start_s: float) -> tuple[RecordingPreview, bytes]:
+    """Envelope and spectrogram of a part of one channel, and a WAV of it that every browser plays, by content.
 
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def playable(_path: str, sha256: str, channel: str) -> bytes:
-    """A WAV of one channel that every browser plays, by content."""
-    return playable_wav(_path, channel=channel)
+    Raises:
+        AudioRefusal: it cannot be decoded.
+    """
+    samples = read_part(_path, channel=channel, start_s=start_s)
+    return preview_samples(samples, start_s=start_s), wav_bytes(samples)
 
 
 def run_metrics(run: Run) -> Metrics:
@@ -187,11 +188,15 @@ def network(source: Detector | Run) -> Network:
     Raises:
         CoreError: there are no weights, or they are damaged.
     """
+    from core.networks.opening import version_of
+
     return _network(version_of(source), source)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the network ...")
 def _network(version: str, _source: Detector | Run) -> Network:
+    from core.networks.opening import open_network
+
     return open_network(_source)
 
 
@@ -201,11 +206,16 @@ def seen_by(source: Detector | Run, path: str) -> tuple[RecordingImage, Activati
     Raises:
         CoreError: there are no weights, or the recording cannot be judged.
     """
+    from core.networks.opening import version_of
+
     return _seen(version_of(source), sha256_of(path), source, path)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Listening ...")
 def _seen(version: str, sha256: str, _source: Detector | Run, _path: str) -> tuple[RecordingImage, Activations]:
+    from core.networks.activations import watch_activations
+    from core.networks.opening import recording_image
+
     opened = network(_source)
     shown = recording_image(_path, opened.front_end)
     return shown, watch_activations(opened.model, shown.image)
@@ -213,11 +223,15 @@ def _seen(version: str, sha256: str, _source: Detector | Run, _path: str) -> tup
 
 def maps_of(source: Detector | Run, path: str, box: FeatureBox) -> FeatureMaps:
     """The feature maps of one box of the picture for a recording, once per content."""
+    from core.networks.opening import version_of
+
     return _maps(version_of(source), sha256_of(path), box.layer, source, path, box)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _maps(version: str, sha256: str, layer: int, _source: Detector | Run, _path: str, _box: FeatureBox) -> FeatureMaps:
+    from core.networks.activations import feature_maps
+
     shown, _ = seen_by(_source, _path)
     return feature_maps(network(_source).model, shown.image, _box)
 
@@ -320,12 +334,16 @@ def excerpt(_path: str, sha256: str, channel: str, start_s: float) -> Excerpt:
     Raises:
         AudioRefusal: it cannot be decoded.
     """
+    from core.explanation.excerpts import read_excerpt
+
     return read_excerpt(_path, channel=channel, start_s=start_s)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Opening the network ...")
 def layers_of(detector_hash: str, _detector: Detector) -> tuple[str, ...]:
     """The layers that Grad-CAM can explain, the deepest last."""
+    from core.explanation.explain import explainable_layers
+
     return explainable_layers(_detector)
 
 
@@ -346,6 +364,9 @@ def tested_map(
     Raises:
         CoreError: the detector cannot be explained so, or there is too little sound.
     """
+    from core.explanation.explain import explain
+    from core.explanation.map_tests import check_explanation
+
     explanation = explain(_detector, _excerpt.samples, method=method, layer=layer, target=target)
     return explanation, check_explanation(_detector, _excerpt.samples, explanation)
 
@@ -369,6 +390,8 @@ def evidence_sounds(
     Raises:
         CoreError: there is too little sound.
     """
+    from core.explanation.evidence_audio import evidence_audio
+
     return evidence_audio(_detector, _excerpt.samples, _explanation, quantile=quantile)
 
 
@@ -387,6 +410,8 @@ def without_box(
     Raises:
         CoreError: nothing lies in the box, or there is too little sound.
     """
+    from core.explanation.evidence_audio import counterfactual_score
+
     return counterfactual_score(_detector, _excerpt.samples, box)
 
 
@@ -410,12 +435,16 @@ def made_spoof(
     Raises:
         CoreError: it cannot be made, of this recording or on this machine.
     """
+    from core.attacks.make import make_spoof
+
     return make_spoof(_samples, kind, seed=seed, parameters=dict(parameters), text=text, other=_other, source=_source)
 
 
 @st.cache_resource(max_entries=2_000, show_spinner=False)
 def lab_verdict(detector_hash: str, digest: str, source: str, attack: str, _samples: np.ndarray, _detector: Detector) -> LabVerdict:
     """What a detector says of a recording or of a spoof made of it, by the samples' digest."""
+    from core.attacks.lab import judge
+
     return judge(_detector, _samples, source=source, attack=attack)
 
 
@@ -444,6 +473,8 @@ def survival_card(
     Raises:
         CoreError: the recording as it is cannot be judged.
     """
+    from core.stress.recording import stress_recording
+
     slot = _card_slot(sha256, detector.hash, seed)
     if not slot:
         slot.append(stress_recording(detector, excerpt.samples, seed=seed, scorer=scorer(detector), on_progress=on_progress))
@@ -463,4 +494,6 @@ def stressed_samples(sha256: str, condition: str, seed: int, _excerpt: Excerpt) 
     Raises:
         CoreError: this machine cannot make the condition.
     """
+    from core.stress.conditions import CONDITIONS, apply_condition
+
     return apply_condition(_excerpt.samples, CONDITIONS[condition], seed=seed)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.checkpoints import Detector
-from core.explanation.explain import available_methods
-from core.explanation.records import METHOD_NAMES, TARGET_NAMES, TARGETS, Method, Target
+from core.explanation.records import METHOD_NAMES, TARGET_NAMES, TARGETS, Method, Target, available_methods
 from pages.components import resources
 from pages.components.frame import escaped, plain
 

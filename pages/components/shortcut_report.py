@@ -9,8 +9,6 @@ import streamlit as st
 
 from core.checkpoints import Detector
 from core.shortcuts.figures import by_class, intervention_figure, probe_figure
-from core.shortcuts.interventions import audit_detector
-from core.shortcuts.probes import audit_labels
 from core.shortcuts.records import InterventionEffect, ShortcutAudit, ShortcutReport, effects_frame
 from pages.components import resources
 from pages.components.detector_picker import pick_detector
@@ -50,6 +48,8 @@ def _show_stored(audit: ShortcutAudit) -> None:
 def _show_labels(chosen: LabelledSet) -> None:
     st.subheader("Do the labels leak?", anchor=False)
     if st.button("Probe the set", type="primary", icon=":material/troubleshoot:", key="shortcut-probe"):
+        from core.shortcuts.probes import audit_labels
+
         st.session_state[_REPORT] = None
         with _bar("Listening for shortcuts") as tell:
             report = audit_labels(chosen.recordings, set_name=chosen.name, seed=0, on_progress=tell)
@@ -93,6 +93,8 @@ def _show_detector(chosen: LabelledSet) -> None:
     detector: Detector = pick_detector(key="shortcut-detector")
     key = f"{chosen.key}-{detector.hash}"
     if st.button("Change each feature and listen again", icon=":material/tune:", key="shortcut-intervene"):
+        from core.shortcuts.interventions import audit_detector
+
         st.session_state[_EFFECTS] = None
         with _bar("Changing recordings") as tell:
             effects = audit_detector(detector, chosen.recordings, seed=0, scorer=resources.scorer(detector), on_progress=tell)

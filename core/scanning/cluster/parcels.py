@@ -8,9 +8,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.cache import cache_folder
 from core.checkpoints import Detector, load_detector
 from core.errors import DetectorError
-from core.runtime import cache_folder, exported_name, exported_network
+from core.runtime import exported_name, exported_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
