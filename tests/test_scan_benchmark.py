@@ -28,6 +28,7 @@ def test_every_figure_is_in_the_report(tiny_detector: Detector, speech_like: Cal
     assert report.count("Scan against the plain loop with `tiny`") == 2
     size, _, peak_mib = re.search(r"^\| (\d+) \| ([\d,]+) \| ([\d,]+) \|$", report, re.MULTILINE).groups()
     assert (size, int(peak_mib.replace(",", "")) > 50) == ("7", True)
+    assert 0 < float(re.search(r"First result in the store: ([\d.]+) s", report).group(1)) < 60
     assert "triage: highest scores" in rates
     assert list(scratch.glob("*recordings")) == []
 

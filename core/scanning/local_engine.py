@@ -23,8 +23,8 @@ from core.scanning.trial import tried, try_alone
 from core.sketches import refused_sketch
 from core.store.ledger import Ledger
 
-PAGE = 512
-"""Pending files read from the ledger at a time."""
+PAGE, FIRST_PAGE = 512, 32
+"""Pending files read from the ledger, and hashed, at a time; few at first, so that scoring begins at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class _Work:
     def feed(self, num_threads: int, results: Results) -> None:
         """Hashes pending files; passes on what must be scored, reports what is known or a copy."""
         first_with: dict[str, int] = {}
-        after = 0
-        while not self.stop.is_set() and (page := self.ledger.pending_files(after=after, limit=PAGE)):
-            after = page[-1].entry_id
+        after, limit = 0, FIRST_PAGE
+        while not self.stop.is_set() and (page := self.ledger.pending_files(after=after, limit=limit)):
+            after, limit = page[-1].entry_id, PAGE
             hashes = {}
             for file in page:
                 with suppress(AudioRefusal):  # the scorer meets the same refusal and reports it

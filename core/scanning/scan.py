@@ -230,7 +230,7 @@ class _Run:
         reused: list[tuple[int, str]] = []
         copies: defaultdict[str, list[int]] = defaultdict(list)
         recorded: set[str] = set()
-        last_commit = time.monotonic()
+        last_commit, has_written = time.monotonic(), False
         while num_running or scored or reused:
             try:
                 result = results.get(timeout=COMMIT_S)
@@ -247,11 +247,13 @@ class _Run:
                     reused.append((result.entry_id, result.sha256))
                 else:
                     copies[result.sha256].append(result.entry_id)
-            if not num_running or time.monotonic() - last_commit > COMMIT_S:
+            is_awaited = not has_written and (scored or reused)  # the first result: somebody may be waiting for it
+            if not num_running or is_awaited or time.monotonic() - last_commit > COMMIT_S:
                 new = {record.sha256 for _, record in scored if record.sha256}
                 recorded |= new
                 reused += [(entry_id, sha256) for sha256 in new for entry_id in copies.pop(sha256, ())]
                 if scored or reused:
+                    has_written = True
                     self.ledger.record_results(scored=scored, reused=reused)
                 scored, reused, last_commit = [], [], time.monotonic()
                 wish = self._beat()

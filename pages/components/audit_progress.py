@@ -11,7 +11,8 @@ from pages.components.frame import escaped, telling_failures
 from pages.components.links import AUDIT_PAGE
 from pages.components.sign_in import allows
 
-REFRESH_S = 1.0
+REFRESH_S, FIRST_REFRESH_S = 1.0, 0.25
+"""How often an audit that runs is looked at, and one whose first result is waited for."""
 _LIVE = (AuditStatus.QUEUED, AuditStatus.RUNNING)
 _RESUMABLE = (AuditStatus.PAUSED, AuditStatus.INTERRUPTED, AuditStatus.FAILED)
 _ICONS = {
@@ -48,7 +49,7 @@ def show_progress(store: Store, audit_id: int) -> None:
     before = store.audit(audit_id)
     is_live, has_results = before.status in _LIVE, before.num_done > 0
 
-    @st.fragment(run_every=REFRESH_S if is_live else None)
+    @st.fragment(run_every=(REFRESH_S if has_results else FIRST_REFRESH_S) if is_live else None)
     def progress() -> None:
         with telling_failures():
             audit = store.audit(audit_id)
