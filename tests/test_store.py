@@ -172,9 +172,11 @@ def test_dead_process_loses_its_audit_at_once(store: Store, audit_id: int, dead_
     assert (audit.worker, audit.status, audit.message, audit.seconds_running) == (WORKER, AuditStatus.RUNNING, None, 0.0)
 
 
-@pytest.mark.parametrize(("seconds_ago", "is_taken_over"), [(STALE_S / 2, False), (STALE_S + 1, True), (-STALE_S / 2, False), (-3_600, True)])
+@pytest.mark.parametrize(
+    ("seconds_ago", "is_taken_over"), [(STALE_S / 2, False), (STALE_S + 1, True), (-STALE_S / 2, False), (-3_600, True)]
+)
 def test_worker_elsewhere_lives_by_its_heartbeat(store: Store, audit_id: int, seconds_ago: float, is_taken_over: bool) -> None:
-    """A heartbeat of the future is one from before the clock was set back: of a worker that lives it is renewed every second."""
+    """A heartbeat of the future is from before the clock was set back; a worker that lives renews it every second."""
     Ledger(store, audit_id, "elsewhere:1:token").claim()
     last_beat(store, audit_id, seconds_ago)
     assert store.audit(audit_id).is_stale is is_taken_over
