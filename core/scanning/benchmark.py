@@ -263,7 +263,7 @@ Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("
 {_table(("what", "recordings/s"), rows)}
 
 - **Scan against the limit of its parts: {scan_rate / limit:.2f}**
-{"".join(f"{line}{chr(10)}" for line in ratios)}- First result in the store: {first_result_s:.1f} s after the start of the scan's process
+{"".join(f"{line}{chr(10)}" for line in ratios)}- First result in the store: {first_result_s:.1f} s after the start of the process
 - Memory of the scan at its highest: {peak_mib:,.0f} MiB
 """
 
