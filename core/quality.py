@@ -13,7 +13,7 @@ import torch
 
 from core.audio import MIN_DURATION_S, SAMPLE_RATE_HZ
 from core.errors import AudioRefusal
-from core.records import AudioInfo, SignalQuality
+from core.records import NARROWBAND_HZ, AudioInfo, SignalQuality
 from core.terms import WARNINGS
 
 FRAME_SAMPLES = SAMPLE_RATE_HZ // 50
@@ -132,7 +132,7 @@ def warnings_for(quality: SignalQuality, info: AudioInfo, *, duration_s: float, 
     """Codes of `WARNINGS` that apply, in the order of that table."""
     bits_per_s = 8 * info.size_bytes / max(duration_s, 0.1) / max(1, info.num_channels)
     applies = {
-        "narrowband": quality.bandwidth_hz < 4_300 or info.sample_rate_hz <= 8_000,
+        "narrowband": quality.bandwidth_hz < 4_300 or info.sample_rate_hz <= NARROWBAND_HZ,
         "clipped": quality.clipped_share > 0.001,
         "much_silence": quality.silence_share > 0.6,
         "compressed": info.codec.upper() in _LOSSY and bits_per_s < 24_000,

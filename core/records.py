@@ -8,6 +8,8 @@ from enum import StrEnum
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of all audio inside the program."""
+NARROWBAND_HZ = 8_000
+"""Sampling rate of telephone lines."""
 STALE_S = 30.0
 """A worker beats once a second; one that was silent for this long is taken for dead."""
 

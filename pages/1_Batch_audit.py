@@ -20,6 +20,7 @@ from pages.components.links import linked_id
 from pages.components.new_audit import show_new_audit
 from pages.components.prevalence_box import show_prevalence_box
 from pages.components.review_form import show_review_form
+from pages.components.telephone_advice import advise_on_audit
 from pages.components.triage_table import choose_filter, show_table
 
 
@@ -46,6 +47,7 @@ def show_audit(store: Store, audit_id: int) -> None:
     is_calibrated = detector is None or detector.manifest.calibration is not None
     if detector:
         show_missing_calibration(detector)
+        advise_on_audit(store, audit, detector)
     table, charts = st.tabs(["Triage", "Charts"])
     with charts:
         left, right = st.columns(2)

@@ -41,6 +41,21 @@ def cell(condition: str, attack: str, eer: float | None, change: float | None = 
     )
 
 
+def phone_share(num_opposite: int, *, condition: str = "phone_gsm", label: str = "bona fide") -> VerdictShare:
+    """Of 40 verdicts, how many a telephone line turned."""
+    return VerdictShare(
+        condition=condition,
+        label=label,
+        num=40,
+        num_same=40 - num_opposite,
+        num_opposite=num_opposite,
+        num_inconclusive=0,
+        num_refused=0,
+        low=None,
+        high=None,
+    )
+
+
 def stress_table(**changes) -> StressTable:
     """Four conditions by two attacks and all spoofs; one cell has no figure."""
     conditions = (CLEAN, *(CONDITIONS[name] for name in NAMES))

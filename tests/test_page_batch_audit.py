@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 import soundfile
 from streamlit.testing.v1 import AppTest
+from stress_records import phone_share, stress_table
 
+from core.checkpoints import detector_named
 from core.detect import Scorer
 from core.records import ScanSettings, TriageFilter
 from core.scanning.discovery import find_files
 from core.scanning.scan import prepare_audit, run_audit
 from core.store.ledger import Ledger
 from core.store.triage import matching_entries, triage_page
+from core.stress.table_files import StressTables
 
 HOME = str(Path(__file__).parents[1] / "Home.py")
 
@@ -89,6 +92,30 @@ def test_a_finished_audit_shows_counts_table_and_charts(finished: AppTest, store
     assert scores.is_monotonic_decreasing
     assert len(finished.get("plotly_chart")) == 2
     assert [button.label for button in finished.get("download_button")] == ["CSV", "PARQUET", "JSONL", "XLSX"]
+
+
+def test_a_folder_of_telephone_calls_is_advised_on(
+    page: AppTest, store, tiny_detector, tmp_path: Path, write_recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in write_recordings(tmp_path / "calls", 2):
+        soundfile.write(path, soundfile.read(path)[0][::2], 8_000, subtype="ULAW")
+    measured = stress_table(detector_name="tiny", detector_hash=tiny_detector.hash, shares=(phone_share(30),))
+    better = detector_named("vgg27-telephone")
+    best = stress_table(detector_name=better.name, detector_hash=better.hash, shares=(phone_share(1),))
+    tables = StressTables(found=((tmp_path, measured), (tmp_path, best)), problems=())
+    monkeypatch.setattr("pages.components.resources.stress_tables", lambda: tables)
+    advice = "tiny turns 75 % of its clear verdicts"
+    page.run()
+    page.text_input(key="folder-typed").set_value(str(tmp_path / "calls")).run()
+    next(button for button in page.button if button.label == "Look first").click().run()
+    warning = page.warning[0].value.replace("\\", "")
+    assert warning.startswith(f"About 2 of the files are sampled at 8 kHz or less. On telephone lines {advice}")
+    run_audit(store, prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings()))
+    page.query_params["audit"] = "1"
+    warning = page.run().warning[0].value.replace("\\", "")
+    assert warning.startswith(f"2 of 2 recordings have telephone bandwidth. On telephone lines {advice}")
+    page.query_params["entry"] = "1"
+    assert [warning.value.replace("\\", "").startswith("On telephone lines") for warning in page.run().warning].count(True) == 1
 
 
 def test_filters_narrow_the_table(finished: AppTest) -> None:

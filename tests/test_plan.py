@@ -37,7 +37,15 @@ def test_counts_sizes_hours_and_formats(folder: Path) -> None:
     assert found.hours == pytest.approx(12 / 3_600)
     assert found.formats == (("PCM_16", 3), ("FLAC", 1))
     assert found.example_paths == ("a.wav", "e.flac", "f.wav", "b/c.wav", "b/d.wav")
+    assert found.num_narrowband == 0
     assert found.expected_s is None
+
+
+def test_telephone_files_are_extrapolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MAX_PROBED", 2)
+    for i in range(4):
+        soundfile.write(tmp_path / f"{i}.wav", np.zeros(16_000), 8_000 if i < 2 else 16_000)
+    assert dry_run(str(tmp_path), ScanSettings()).num_narrowband == 2
 
 
 def test_settings_are_the_audits(folder: Path) -> None:

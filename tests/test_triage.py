@@ -24,6 +24,7 @@ from core.store.triage import (
     folder_shares,
     folders,
     matching_entries,
+    num_warned,
     score_histogram,
     triage_page,
 )
@@ -285,6 +286,13 @@ def test_detail_of_a_mixdown(store: Store, audit: tuple[int, dict[str, int]]) ->
     assert detail.info == RECORDS[0].info
     assert detail.detections == RECORDS[0].detections
     assert (detail.reviews, detail.duplicates) == ((), ())
+
+
+def test_files_with_a_warning_are_counted(store: Store) -> None:
+    records = [scored("a.wav", 0.5, warnings=("narrowband", "short")), scored("b.wav", 1.0, warnings=("narrowband",))]
+    audit_id, _ = make_audit(store, [*records, scored("c.wav", 2.0, warnings=("short",)), unreadable("d.wav")])
+    assert num_warned(store, audit_id, "narrowband") == 2
+    assert num_warned(store, audit_id, "quiet") == 0
 
 
 def test_detail_keeps_quality_warnings_and_skipped_windows(store: Store) -> None:

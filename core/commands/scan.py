@@ -9,11 +9,15 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from core.checkpoints import Detector, detector_named
+from core.checkpoints import Detector, detector_named, find_detectors
 from core.errors import CoreError
 from core.records import Audit, AuditStatus, ScanSettings
 from core.scanning.places import is_url, normalised
+
+if TYPE_CHECKING:
+    from core.store.store import Store
 
 ENGINES = ("local", "ray")
 
@@ -154,12 +158,27 @@ def _scan_to_store(
     audit = run_audit(store, audit_id, detector=detector, engine=engine, on_progress=show)
     show(audit)
     print(_summary(audit), file=sys.stderr)
+    if advice := _advice(store, audit):
+        print(f"note: {advice}", file=sys.stderr)
     if options.out:
         from core.store.exports import export_audit
 
         num_rows = export_audit(store, audit_id, Path(options.out))
         print(f"{num_rows} rows written to {options.out}", file=sys.stderr)
     return audit
+
+
+def _advice(store: Store, audit: Audit) -> str | None:
+    """Where recordings have telephone bandwidth: which detector keeps its verdicts there."""
+    from core.store.triage import num_warned
+    from core.stress.table_files import find_tables
+    from core.stress.telephone import telephone_advice
+
+    if not (num := num_warned(store, audit.id, "narrowband")):
+        return None
+    tables = (table for _, table in find_tables().found)
+    advice = telephone_advice(tables, audit.detector_hash, {detector.hash for detector in find_detectors()})
+    return advice and f"{num:,} of {audit.num_done:,} recordings have telephone bandwidth. {advice}"
 
 
 def _scan_to_files(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import AudioRefusal
-from core.records import ScanSettings
+from core.records import NARROWBAND_HZ, ScanSettings
 from core.scanning.discovery import find_files
 from core.scanning.trial import tried
 
@@ -34,6 +34,8 @@ class ScanPlan:
     """Of audio, extrapolated from the probed files."""
     formats: tuple[tuple[str, int], ...]
     """Codec and number of files, extrapolated, most frequent first."""
+    num_narrowband: int
+    """Files sampled at 8 kHz or less, extrapolated."""
     expected_s: float | None
     """Time that scoring would take here; None when there is nothing to score."""
     example_paths: tuple[str, ...]
@@ -55,10 +57,11 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
     probed = [files[i * len(files) // num_probed] for i in range(num_probed)]
     paths = [os.path.join(folder, os.fsdecode(file.path_bytes)) for file in probed]
     codecs: Counter[str] = Counter()
-    durations = {}
+    durations, num_narrowband = {}, 0
     for path, info in zip(paths, tried(paths, how="probe"), strict=True):
         if not isinstance(info, AudioRefusal):
             codecs[info.codec] += 1
+            num_narrowband += info.sample_rate_hz <= NARROWBAND_HZ
             durations[path] = info.duration_s or 0.0
     per_probed = len(files) / max(1, len(paths))
     audio_s = sum(durations.values()) * per_probed
@@ -71,6 +74,7 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
         num_unreadable=len(paths) - len(durations),
         hours=audio_s / 3_600,
         formats=tuple((codec, round(num * per_probed)) for codec, num in codecs.most_common()),
+        num_narrowband=round(num_narrowband * per_probed),
         expected_s=expected_s and expected_s * per_probed,
         example_paths=tuple(os.path.relpath(path, folder).encode("utf-8", "backslashreplace").decode() for path in paths[:5]),
     )

@@ -47,6 +47,7 @@ from core.store.triage import (
     folder_shares,
     folders,
     matching_entries,
+    num_warned,
     score_histogram,
     triage_page,
 )
@@ -216,6 +217,7 @@ def _queries(store: Store, audit_id: int, entry_id: int, num_entries: int) -> di
         "folder shares": partial(folder_shares, store, audit_id),
         "folders of the filter": partial(folders, store, audit_id),
         "codecs of the filter": partial(codecs, store, audit_id),
+        "telephone recordings": partial(num_warned, store, audit_id, "narrowband"),
         "one recording": partial(entry_detail, store, entry_id),
         "list of trial sets": partial(list_trial_sets, store),
         "version of the labels": partial(labels_version, store),

@@ -171,6 +171,14 @@ def folders(store: Store, audit_id: int) -> tuple[str, ...]:
     return tuple(sorted(found | above))
 
 
+def num_warned(store: Store, audit_id: int, code: str) -> int:
+    """Files whose riskiest channel has that warning (`core.terms.WARNINGS`)."""
+    query = sa.select(sa.func.count()).select_from(entries).join(scores, scores.c.id == entries.c.score_id)
+    query = query.where(entries.c.audit_id == audit_id, scores.c.warnings.contains(code))
+    with store.reading() as connection:
+        return connection.scalar(query)
+
+
 def codecs(store: Store, audit_id: int) -> tuple[str, ...]:
     """The codings that occur, sorted."""
     query = sa.select(entries.c.codec).where(entries.c.audit_id == audit_id, entries.c.codec.is_not(None)).distinct()

@@ -13,6 +13,7 @@ from core.reports import clock_words, figure_words, file_words, probability_word
 from core.terms import TERMS, WARNINGS, explained
 from pages.components import resources
 from pages.components.frame import escaped, plain
+from pages.components.telephone_advice import advise_on_recording
 
 _STYLE = {
     Verdict.SPOOF: (st.error, ":material/warning:"),
@@ -58,6 +59,7 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
         _show_numbers(detection, detector)
     for code in detection.warnings:
         st.caption(f":material/info: {WARNINGS[code]}")
+    advise_on_recording(detection.warnings, detector)
     if path is None or sha256 is None or detection.reason_code in DECODER_FAILURES:
         return
     start_s = _choose_part(detection, detector.manifest, key=key) if detection.duration_s > PART_S else 0.0

@@ -16,6 +16,7 @@ from pages.components.detector_picker import pick_detector
 from pages.components.folder_picker import pick_folder
 from pages.components.frame import telling_failures
 from pages.components.sign_in import allows
+from pages.components.telephone_advice import advise_on_plan
 
 
 def show_new_audit(store: Store) -> None:
@@ -36,7 +37,9 @@ def show_new_audit(store: Store) -> None:
             st.rerun()
     if wants_look:
         with telling_failures(), st.spinner("Listing and probing ..."):
-            _show_plan(dry_run(str(folder), _checked(settings), scorer=resources.scorer(detector)))
+            plan = dry_run(str(folder), _checked(settings), scorer=resources.scorer(detector))
+            _show_plan(plan)
+            advise_on_plan(plan, detector)
 
 
 def _pick_settings() -> ScanSettings:

@@ -32,7 +32,7 @@ from core.runs.metrics import Metrics, read_metrics
 from core.scanning.trial import try_alone
 from core.store.schema import default_url
 from core.store.store import Store
-from core.store.triage import codecs, folders
+from core.store.triage import codecs, folders, num_warned
 from core.stress.records import SurvivalCard
 from core.stress.table_files import SHIPPED_STRESS, StressTables, find_tables, own_stress_folder
 
@@ -110,6 +110,16 @@ def scored(path: str, detector: Detector, channels: str) -> ScoredRecording:
 def folders_and_codecs(store: Store, audit: Audit) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What an audit's filters offer; read again when more files are done."""
     return _folders_and_codecs(store.url, audit.id, audit.num_done, store)
+
+
+def num_narrowband(store: Store, audit: Audit) -> int:
+    """How many of an audit's recordings have telephone bandwidth; counted again when more files are done."""
+    return _num_narrowband(store.url, audit.id, audit.num_done, store)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _num_narrowband(url: str, audit_id: int, num_done: int, _store: Store) -> int:
+    return num_warned(_store, audit_id, "narrowband")
 
 
 @st.cache_data(max_entries=64)
