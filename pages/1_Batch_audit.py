@@ -12,13 +12,14 @@ from pages.components import resources
 from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
 from pages.components.case_bundle import show_bundling
 from pages.components.detection_view import show_missing_calibration
-from pages.components.entry_view import opened_entry, show_entry
+from pages.components.entry_view import opened_entry
 from pages.components.explain_selection import show_explaining
 from pages.components.export_buttons import show_exports
 from pages.components.frame import open_page, telling_failures
 from pages.components.links import linked_id
 from pages.components.new_audit import show_new_audit
 from pages.components.prevalence_box import show_prevalence_box
+from pages.components.review_desk import show_desk
 from pages.components.review_form import show_review_form
 from pages.components.telephone_advice import advise_on_audit
 from pages.components.triage_table import choose_filter, show_table
@@ -61,22 +62,22 @@ def show_audit(store: Store, audit_id: int) -> None:
     with table:
         chosen = choose_filter(store, audit, is_calibrated=is_calibrated)
         show_newer_button(audit)
-        selected, num_matching = show_table(store, audit_id, chosen, is_calibrated=is_calibrated)
+        selected, page = show_table(store, audit_id, chosen, is_calibrated=is_calibrated)
         message = st.empty()  # always there, so that what follows keeps its place and its half-filled fields
         if saved := st.session_state.pop("review-saved", None):
             message.success(saved)
         opened = opened_entry(store, audit_id, selected)
-        if selected or opened:
-            show_review_form(store, audit_id, selected or (opened.row,), chosen, num_matching)
-        if opened and detector:
-            show_entry(opened, detector)
-        if detector and num_matching:
+        if opened:
+            show_desk(store, opened, page, chosen, detector)
+        elif selected:
+            show_review_form(store, audit_id, selected, chosen, page.num_rows)
+        if detector and page.num_rows:
             st.subheader("What did the detector look at?")
-            show_explaining(store, audit_id, detector, chosen, num_matching)
+            show_explaining(store, audit_id, detector, chosen, page.num_rows)
         st.subheader("Export")
-        show_exports(store, audit_id, chosen, num_matching)
+        show_exports(store, audit_id, chosen, page.num_rows)
         st.subheader("Case bundle")
-        show_bundling(store, audit_id, chosen, num_matching)
+        show_bundling(store, audit_id, chosen, page.num_rows)
 
 
 open_page(

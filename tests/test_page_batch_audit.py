@@ -177,10 +177,9 @@ def _select(page: AppTest, *rows: int) -> AppTest:
 
 
 def _save_review(page: AppTest, verdict: str, *, everything: bool = False) -> AppTest:
-    next(group for group in page.button_group if (group.key or "").startswith("review-verdict")).set_value(verdict)
     page.text_input(key="reviewer-field").set_value("A. Analyst")
     next(box for box in page.checkbox if "Apply to all" in box.label).set_value(everything)
-    return next(button for button in page.button if button.label == "Save the review").click().run()
+    return next(button for button in page.button if button.label == verdict.capitalize()).click().run()
 
 
 def _reviewed(store) -> set[str]:
@@ -220,13 +219,30 @@ def test_a_review_of_all_matches_is_of_all_and_only_once(finished: AppTest, stor
     assert not next(box for box in finished.checkbox if "Apply to all" in box.label).value
 
 
-def test_a_deselected_file_closes_and_a_reviewed_one_stays_open(finished: AppTest, store) -> None:
-    path = triage_page(store, 1).rows[0].path
-    assert path in _words(_select(finished, 0))
-    assert path not in _words(_select(finished))
+def test_a_deselected_file_closes_and_a_review_opens_the_next(finished: AppTest, store) -> None:
+    paths = [row.path for row in triage_page(store, 1).rows]
+    assert paths[0] in _words(_select(finished, 0))
+    assert paths[0] not in _words(_select(finished))
     _save_review(_select(finished, 0), "spoof")
-    assert path in _words(finished)
+    assert paths[1] in _words(finished)
+    assert paths[0] not in _words(finished)
+    finished.button(key="desk-Previous").click().run()
+    assert paths[0] in _words(finished)
     assert "A. Analyst: spoof" in _words(finished)
+    _save_review(_select(finished, len(paths) - 1), "inconclusive")
+    assert paths[-1] in _words(finished)  # there is no next one
+    assert "A. Analyst: inconclusive" in _words(finished)
+
+
+def test_what_a_review_takes_out_of_the_filter_is_followed_by_the_next(finished: AppTest, store) -> None:
+    paths = [row.path for row in triage_page(store, 1).rows]
+    finished.selectbox(key="review-1").set_value("Not yet reviewed").run()
+    _select(finished, 1)
+    for path in paths[2:5]:
+        _save_review(finished, "spoof")
+        assert path in _words(finished)
+    assert _reviewed(store) == set(paths[1:4])
+    assert list(finished.dataframe[0].value["Path"]) == [paths[0], *paths[4:]]
 
 
 def test_a_linked_file_can_be_reviewed(finished: AppTest, store) -> None:

@@ -32,6 +32,7 @@ def show_detections(
     detector: Detector,
     *,
     key: str,
+    plays: bool = False,
 ) -> None:
     """Shows all channels of a recording, each with its evidence, then what the file is.
 
@@ -39,6 +40,7 @@ def show_detections(
         path: where the file is now; None where it moved or changed, so that it is neither drawn nor played.
         name: what to call it.
         key: prefix of the widgets' keys, unique on the page.
+        plays: whether a recording with one channel is heard at once.
     """
     if len(detections) > 1:
         tabs = st.tabs([f"Channel {detection.channel}: {detection.verdict}" for detection in detections])
@@ -46,11 +48,11 @@ def show_detections(
             with tab:
                 _show_channel(path, sha256, detection, detector, key=f"{key}-{detection.channel}")
     else:
-        _show_channel(path, sha256, detections[0], detector, key=key)
+        _show_channel(path, sha256, detections[0], detector, key=key, plays=plays)
     _show_file(name, sha256, info, detections, detector, key=key)
 
 
-def _show_channel(path: str | None, sha256: str | None, detection: Detection, detector: Detector, *, key: str) -> None:
+def _show_channel(path: str | None, sha256: str | None, detection: Detection, detector: Detector, *, key: str, plays: bool = False) -> None:
     box, icon = _STYLE[detection.verdict]
     box(f"**{verdict_words(detection)}**", icon=icon)
     if detection.verdict is Verdict.REFUSED:
@@ -70,7 +72,7 @@ def _show_channel(path: str | None, sha256: str | None, detection: Detection, de
             st.caption("The recording cannot be shown or played now; its scores are from the store.")
             st.text(str(refusal))
         return
-    st.audio(sound, format="audio/wav")
+    st.audio(sound, format="audio/wav", autoplay=plays)
     manifest = detector.manifest
     figure = recording_figure(preview, detection.segments, manifest.thresholds, score_words=manifest.score_words)
     st.plotly_chart(figure, key=f"{key}-figure", alt="Waveform, spectrogram and segment scores on one time axis")

@@ -34,9 +34,8 @@ def opened_entry(store: Store, audit_id: int, selected: tuple[TriageRow, ...]) -
     return detail
 
 
-def show_entry(detail: EntryDetail, detector: Detector) -> None:
-    """Everything that is known of a file."""
-    st.subheader("Recording")
+def show_entry(detail: EntryDetail, detector: Detector, *, plays: bool = False) -> None:
+    """Everything that is known of a file; `plays`: it is heard at once."""
     st.text(plain(detail.row.path))
     path = detail.absolute_path
     if not os.path.exists(path):
@@ -49,7 +48,7 @@ def show_entry(detail: EntryDetail, detector: Detector) -> None:
         show_entry_links(detail.row.entry_id, detail.audit_id)
     if detail.detections:
         key = f"entry-{detail.row.entry_id}"
-        show_detections(path, detail.row.path, detail.sha256, detail.info, detail.detections, detector, key=key)
+        show_detections(path, detail.row.path, detail.sha256, detail.info, detail.detections, detector, key=key, plays=plays)
     else:
         st.info("This file is still to be scored.")
     if detail.duplicates:

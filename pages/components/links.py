@@ -1,4 +1,4 @@
-"""Deep links: which audit and which file the address names, and the way back from the file."""
+"""Deep links: which audit and which file the address names, the file that is opened next, and the way back from the file."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ def linked_entry(selected: tuple[TriageRow, ...]) -> int | None:
 def keep_entry_open() -> None:
     """Leaves the opened file open although its row is about to be deselected."""
     st.session_state["entry-selected"] = None
+
+
+def open_entry(entry_id: int) -> None:
+    """Opens a file from outside the table: its row is selected when the table is drawn next, and the address names it."""
+    turn_table()
+    keep_entry_open()
+    st.session_state["triage-open"] = entry_id
+    st.query_params["entry"] = str(entry_id)
+
+
+def turn_table() -> None:
+    """Has the table drawn anew, with nothing selected but what `open_entry` names."""
+    st.session_state["triage-turn"] = st.session_state.get("triage-turn", 0) + 1
 
 
 def show_opened_entry(detail: EntryDetail, *, page: str, query_params: dict[str, str]) -> None:

@@ -50,21 +50,21 @@ def choose_filter(store: Store, audit: Audit, *, is_calibrated: bool = True) -> 
 
 def show_table(
     store: Store, audit_id: int, chosen: TriageFilter, *, is_calibrated: bool = True
-) -> tuple[tuple[TriageRow, ...], int]:
+) -> tuple[tuple[TriageRow, ...], TriagePage]:
     """One page of the table.
 
     Returns:
-        The selected rows; how many rows match the filter in all.
+        The selected rows; all rows of the page.
     """
     size_column, page_column, words = st.columns([1, 1, 4], vertical_alignment="bottom")
     size = size_column.selectbox("Rows per page", (50, 100, 500), key=f"size-{audit_id}")
     number = page_column.number_input("Page", min_value=1, value=1, step=1, key=f"page-{audit_id}-{size}-{hash(chosen)}")
-    page, key = _held_page(store, audit_id, chosen, offset=(number - 1) * size, limit=size)
+    page, key, first_selected = _held_page(store, audit_id, chosen, offset=(number - 1) * size, limit=size)
     num_pages = max(1, -(-page.num_rows // size))
     words.caption(f"{page.num_rows:,} files match, page {number} of {num_pages:,}. Select rows to open or review them.")
     if not page.rows:
         st.info("This is past the last page." if page.num_rows else "No file matches. Loosen the filters.")
-        return (), page.num_rows
+        return (), page
     score_help = "Calibrated log-likelihood ratio; higher is likelier spoof."
     if not is_calibrated:
         score_help = "As the network gives it, turned so that higher is likelier spoof; it has no scale."
@@ -74,6 +74,7 @@ def show_table(
         on_select="rerun",
         selection_mode="multi-row",
         key=key,
+        selection_default={"selection": {"rows": first_selected}},
         column_config={
             _score_title(is_calibrated): st.column_config.NumberColumn(format="%+.2f", help=score_help),
             "Probability": st.column_config.ProgressColumn(
@@ -84,25 +85,29 @@ def show_table(
         },
         alt="Files of the audit with their verdicts and scores",
     )
-    return tuple(page.rows[i] for i in event.selection.rows if i < len(page.rows)), page.num_rows
+    return tuple(page.rows[i] for i in event.selection.rows if i < len(page.rows)), page
 
 
-def _held_page(store: Store, audit_id: int, chosen: TriageFilter, *, offset: int, limit: int) -> tuple[TriagePage, str]:
-    """The rows and the key of their table. They stand still while some are selected.
+def _held_page(
+    store: Store, audit_id: int, chosen: TriageFilter, *, offset: int, limit: int
+) -> tuple[TriagePage, str, list[int]]:
+    """The rows, the key of their table, and which are selected to begin with. They stand still while some are selected.
 
     A selection is a list of positions: were the rows read anew while an audit runs, it would point at other files.
     The key names the very rows, so that a click on rows that are no longer there selects nothing. Another page, another
     filter and a saved review begin with nothing selected.
     """
-    wanted = (audit_id, chosen, offset, limit, st.session_state.get("num-reviews-saved", 0))
+    wanted = (audit_id, chosen, offset, limit, st.session_state.get("triage-turn", 0))
     held = st.session_state.get("triage-held")
     if held and held[0] == wanted and st.session_state.get(held[2], {}).get("selection", {}).get("rows"):
-        return held[1], held[2]
+        return held[1:]
     page = triage_page(store, audit_id, chosen, offset=offset, limit=limit)
     shown = repr((wanted, [row.entry_id for row in page.rows]))
     key = "table-" + hashlib.sha256(shown.encode("utf-8", "backslashreplace")).hexdigest()[:16]
-    st.session_state["triage-held"] = (wanted, page, key)
-    return page, key
+    to_open = st.session_state.pop("triage-open", None)
+    opened = [i for i, row in enumerate(page.rows) if row.entry_id == to_open]
+    st.session_state["triage-held"] = (wanted, page, key, opened)
+    return page, key, opened
 
 
 def _score_title(is_calibrated: bool) -> str:
