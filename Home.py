@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.records import Verdict
 from pages.components import resources
 from pages.components.audit_progress import show_recent_audits
 from pages.components.detection_view import show_detections, show_figures, show_missing_calibration
 from pages.components.detector_import import show_detector_import
 from pages.components.detector_picker import pick_detector
+from pages.components.entry_links import show_recording_links
 from pages.components.first_steps import show_first_steps
 from pages.components.frame import open_page, telling_failures
 from pages.components.recording_input import choose_recording
@@ -34,6 +36,8 @@ with telling_failures():
         else:
             record = resources.scored(chosen.path, detector, chosen.channels)
             show_detections(chosen.path, chosen.name, record.sha256, record.info, record.detections, detector, key="home")
+            if any(detection.verdict is not Verdict.REFUSED for detection in record.detections):
+                show_recording_links()
 
 st.divider()
 st.subheader("Recent audits")

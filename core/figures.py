@@ -189,6 +189,11 @@ def add_segments(figure: go.Figure, segments: Sequence[SegmentScore], thresholds
             line = {"width": 4, "color": VERDICT_COLOURS[verdict], "dash": "dot" if verdict is Verdict.REFUSED else "solid"}
             trace = go.Scatter(x=x, y=y, text=hover, hoverinfo="text", mode="lines", line=line, name=name)
             figure.add_trace(trace, row=row, col=1)
+    drawn = [segment.spoof_score for segment in segments if not math.isnan(segment.spoof_score)]
+    drawn += [thresholds.lower, thresholds.upper] if thresholds else []
+    if drawn:  # plotly's own range ends at the outermost line and cuts it in half
+        margin = 0.1 * max(max(drawn) - min(drawn), 1.0)
+        figure.update_yaxes(range=[min(drawn) - margin, max(drawn) + margin], row=row, col=1)
     if thresholds is None:
         return
     figure.add_hrect(y0=thresholds.lower, y1=thresholds.upper, fillcolor="grey", opacity=0.15, line_width=0, row=row, col=1)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from core.calibration import Thresholds, verdict_of
 from core.checkpoints import Detector
 from core.errors import CoreError
 from core.evidence.contents import json_lines, path_of, worst_score
@@ -43,6 +44,9 @@ section.recording { break-inside: avoid-page; } thead { display: table-header-gr
 @page { margin: 18mm; } @media print { body { margin: 0; max-width: none; font-size: 10pt; }
 section.recording { break-before: page; } a { color: inherit; text-decoration: none; } }
 """
+_COLOURS = {Verdict.SPOOF: "#A84300", Verdict.INCONCLUSIVE: "#7A5800", Verdict.BONA_FIDE: "#13649A"}
+_MAX_DRAWN = 10.0
+"""Nats; scores beyond are drawn at the edge."""
 _LIMITS = (
     "A spoof score is evidence, not proof. It is the natural logarithm of how many times likelier the recording's traits are for "
     "speech that a machine made than for human speech, as far as this detector can tell. It holds for recordings like those that "
@@ -74,7 +78,7 @@ def report_pages(manifest: Manifest, detector: Detector, bundle: Path, folder: s
     yield from _table(bundle)
     for position, line in enumerate(json_lines(bundle / RECORDINGS)):
         if position < num_shown or line["reviews"]:
-            yield from _recording(line, folder)
+            yield from _recording(line, folder, detector.manifest.thresholds)
     yield from _log(bundle)
     yield "</html>"
 
@@ -134,7 +138,7 @@ def _table(bundle: Path) -> Iterator[str]:
     yield "</table>"
 
 
-def _recording(line: dict[str, Any], folder: str) -> Iterator[str]:
+def _recording(line: dict[str, Any], folder: str, thresholds: Thresholds | None) -> Iterator[str]:
     yield f"<section class=recording><h2>{visible_html(line['path'])}</h2>"
     facts = [
         ("SHA-256 of the file", line["sha256"]),
@@ -150,31 +154,34 @@ def _recording(line: dict[str, Any], folder: str) -> Iterator[str]:
         facts.append(("Label by the protocol", f"{line['label']} {line['attack'] or ''}"))
     yield _html_table(("", ""), [(name, f"<span class=mono>{visible_html(str(text))}</span>") for name, text in facts])
     for detection in line["detections"]:
-        yield from _detection(line, detection, folder)
+        yield from _detection(line, detection, folder, thresholds)
     for review in line["reviews"]:
-        when = datetime.fromtimestamp(review["created_at"], UTC).isoformat(timespec="seconds")
-        yield f"<p>Review by {visible_html(review['reviewer'])}, {when}: <b>{visible_html(review['verdict'])}</b>. "
-        yield f"{visible_html(review['note'])}</p>"
+        yield f"<p>Review by {visible_html(review['reviewer'])}, {_time(review['created_at'])}: "
+        yield f"<b>{visible_html(review['verdict'])}</b>. {visible_html(review['note'])}</p>"
     yield "</section>"
 
 
-def _detection(line: dict[str, Any], detection: dict[str, Any], folder: str) -> Iterator[str]:
+def _detection(line: dict[str, Any], detection: dict[str, Any], folder: str, thresholds: Thresholds | None) -> Iterator[str]:
     verdict = detection["verdict"]
-    yield f"<h3>Channel {visible_html(detection['channel'])}: <span class={_css(verdict)}>{verdict}</span></h3>"
+    place = "The detector's verdict" if detection["channel"] == "mix" else f"Channel {visible_html(detection['channel'])}"
+    yield f"<h3>{place}: <span class={_css(verdict)}>{verdict}</span></h3>"
     if detection["reason"]:
         yield f"<p>{visible_html(detection['reason'])}</p>"
         return
-    chance = f", probability {probability_words(detection['probability'])}" if detection["probability"] is not None else ""
-    yield f"<p>Spoof score {_score(detection['spoof_score'])}{chance}; {detection['duration_s']:.2f} s.</p>"
+    chance = ""
+    if detection["probability"] is not None:
+        chance = f", {probability_words(detection['probability'])} if half of such recordings were spoofs"
+    yield f"<p>Spoof score {_score(detection['spoof_score'])}{chance}; {detection['duration_s']:.2f} s judged.</p>"
     for code in detection["warnings"]:
         yield f"<p class=small>{visible_html(WARNINGS.get(code, code))}</p>"
     if line["audio_sha256"]:
         try:
             preview = preview_recording(path_of(line, folder), channel=detection["channel"])
-            yield f"<figure>{_picture(preview)}{_segments(detection)}<figcaption>Spectrogram, 0 to 8 kHz, and below it "
-            yield "the segments' spoof scores over the same time; above the line is spoof.</figcaption></figure>"
+            yield f"<figure>{_picture(preview)}{_segments(detection, thresholds)}<figcaption>Spectrogram, 0 to 8 kHz. Below it the "
+            yield f"segments' spoof scores over the same time, {_band_words(thresholds)}</figcaption></figure>"
         except CoreError:  # a name that is not UTF-8, or gone in this moment: there is no picture of it
-            yield f"<figure>{_segments(detection)}<figcaption>The segments' spoof scores over time.</figcaption></figure>"
+            yield f"<figure>{_segments(detection, thresholds)}<figcaption>The segments' spoof scores over time, "
+            yield f"{_band_words(thresholds)}</figcaption></figure>"
 
 
 def _picture(preview: RecordingPreview) -> str:
@@ -186,24 +193,39 @@ def _picture(preview: RecordingPreview) -> str:
     return f'<img alt="Spectrogram" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
 
 
-def _segments(detection: dict[str, Any]) -> str:
-    """Steps of the segments' scores between -8 and 8 nats, as SVG."""
+def _band_words(thresholds: Thresholds | None) -> str:
+    scale = f"from {-_MAX_DRAWN:g} at the bottom to {_MAX_DRAWN:g} at the top; beyond, at the edge."
+    return f"{scale} In the grey band they are inconclusive, above it spoof, below it bona fide." if thresholds else scale
+
+
+def _segments(detection: dict[str, Any], thresholds: Thresholds | None) -> str:
+    """Steps of the segments' scores as SVG, coloured by the verdict that each would be, over the inconclusive band."""
     length = max(detection["duration_s"], 0.1)
+
+    def height(score: float) -> float:
+        return 60 - 50 / _MAX_DRAWN * max(-_MAX_DRAWN, min(_MAX_DRAWN, score))
+
     bars = []
+    if thresholds:
+        top, bottom = height(thresholds.upper), height(thresholds.lower)
+        bars.append(f'<rect x="0" y="{top:.1f}" width="900" height="{max(bottom - top, 0.5):.1f}" fill="#e6eaee"/>')
     for segment in detection["segments"]:
         if segment["spoof_score"] is not None:
             x, width = 900 * segment["start_s"] / length, 900 * (segment["end_s"] - segment["start_s"]) / length
-            y = 50 - 6 * max(-8.0, min(8.0, segment["spoof_score"]))
-            colour = "#A84300" if segment["spoof_score"] > 0 else "#13649A"
-            bars.append(f'<rect x="{x:.1f}" y="{y - 2:.1f}" width="{max(width, 1):.1f}" height="4" fill="{colour}" opacity=".55"/>')
-    line = '<line x1="0" x2="900" y1="50" y2="50" stroke="#1B2733" stroke-width=".7"/>'
-    return f'<svg viewBox="0 0 900 100" role="img" aria-label="Scores of the segments">{line}{"".join(bars)}</svg>'
+            y, colour = height(segment["spoof_score"]), _COLOURS[verdict_of(segment["spoof_score"], thresholds)]
+            place = f'x="{x:.1f}" y="{y - 2:.1f}" width="{max(width, 1):.1f}" height="4"'
+            bars.append(f'<rect {place} fill="{colour}" opacity=".7"/>')
+    axis = "".join(
+        f'<text x="0" y="{height(score) + 4:.1f}" font-size="11" fill="#52606d">{score:+g}</text>'
+        for score in (-_MAX_DRAWN, 0.0, _MAX_DRAWN)
+    )
+    return f'<svg viewBox="0 0 900 120" role="img" aria-label="Scores of the segments">{"".join(bars)}{axis}</svg>'
 
 
 def _log(bundle: Path) -> Iterator[str]:
     yield "<h2>Log of the audit</h2><table><thead><tr><th class=n>no.<th>when (UTC)<th>who<th>what<th>hash</tr></thead>"
     for event in json_lines(bundle / LOG):
-        when = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="seconds")
+        when = _time(event["at"])
         details = event["details"] if len(event["details"]) <= 400 else event["details"][:400] + " ..."
         yield f"<tr><td class=n>{event['number']}<td>{when}<td>{visible_html(event['actor'])}<td>{visible_html(event['action'])} "
         yield f"<span class=mono>{visible_html(details)}</span><td class=mono>{event['hash'][:16]}</tr>"
@@ -214,6 +236,10 @@ def _verdict(line: dict[str, Any]) -> str:
     """That of the riskiest channel; refused only where all are."""
     judged = [d for d in line["detections"] if d["spoof_score"] is not None]
     return max(judged, key=lambda d: d["spoof_score"])["verdict"] if judged else str(Verdict.REFUSED)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _css(verdict: str) -> str:

@@ -55,4 +55,4 @@ def _show_bundle(job: Job, audit_id: int) -> None:
         on_click="ignore",
         help=f"Unpack it and open report.html. {SEAL} and the log's newest hash prove it later, if you keep them elsewhere.",
     )
-    st.text(plain(job.last_words(3)))
+    st.text("\n".join(map(plain, job.last_words(3).splitlines())))

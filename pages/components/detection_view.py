@@ -52,7 +52,9 @@ def show_detections(
     _show_file(name, sha256, info, detections, detector, key=key)
 
 
-def _show_channel(path: str | None, sha256: str | None, detection: Detection, detector: Detector, *, key: str, plays: bool = False) -> None:
+def _show_channel(
+    path: str | None, sha256: str | None, detection: Detection, detector: Detector, *, key: str, plays: bool = False
+) -> None:
     box, icon = _STYLE[detection.verdict]
     box(f"**{verdict_words(detection)}**", icon=icon)
     if detection.verdict is Verdict.REFUSED:

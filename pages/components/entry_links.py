@@ -1,4 +1,4 @@
-"""The ways from a file of an audit to the pages about one recording."""
+"""The ways from a recording to the pages about one recording."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ _WAYS = (
     (STRESS_PAGE, "Does the verdict survive a phone call?", ":material/phone_in_talk:"),
     (LAB_PAGE, "Make spoofs of it", ":material/science:"),
 )
+
+
+def show_recording_links() -> None:
+    """A link to each page that takes along the recording that is chosen here."""
+    with st.container(horizontal=True):
+        st.page_link(SALIENCY_PAGE, label=_WAYS[0][1], icon=_WAYS[0][2])
+        st.page_link(STRESS_PAGE, label=_WAYS[1][1], icon=_WAYS[1][2], query_params={"view": "recording"})
 
 
 def show_entry_links(entry_id: int, audit_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Choosing one recording on the Home page: a dropped file, the microphone, or a sample."""
+"""Choosing one recording: a dropped file, the microphone, a sample, or the one that was chosen on another page."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ import streamlit as st
 from core.audio import EXTENSIONS
 from core.scanning.browse import SAMPLES_FOLDER
 from pages.components import resources
+from pages.components.frame import plain
 
 _SOURCES = ("A file", "The microphone", "A sample")
+_HELD = "recording-held"
+_OWN_KEYS = ("upload", "microphone", "sample")
+_MAX_HELD_BYTES = 64_000_000
+"""A longer file is dropped again on each page: every visitor's would stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,14 @@ class ChosenRecording:
     path: str
     name: str
     channels: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A recording that goes along from page to page: an upload's bytes, or where a sample lies."""
+
+    name: str
+    data: bytes | Path
 
 
 @contextmanager
@@ -38,9 +51,17 @@ def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> 
         first: the source that is offered first.
         offers_channels: whether channels can be judged by themselves; else it is the mixdown.
     """
-    source = st.segmented_control("Source", _SOURCES, default=first, required=True, key="source", label_visibility="collapsed")
+    # Widgets forget what they hold when their page is left.
+    held = None if any(st.session_state.get(key) for key in _OWN_KEYS) else st.session_state.get(_HELD)
+    same = None if held is None else f"As before: {plain(held.name)[:40]}"
+    sources = _SOURCES if same is None else (same, *_SOURCES)
+    source = st.segmented_control(
+        "Source", sources, default=same or first, required=True, key="source", label_visibility="collapsed"
+    )
     sample, upload = None, None
-    if source == "A sample":
+    if source == same:
+        sample, upload = (held.data, None) if isinstance(held.data, Path) else (None, held)
+    elif source == "A sample":
         sample = st.selectbox(
             "Sample", _samples(), index=None, format_func=_sample_name, key="sample", placeholder="Choose a sample"
         )
@@ -54,12 +75,16 @@ def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> 
     )
     channels = "each" if each else "mix"
     if sample is not None:
+        st.session_state[_HELD] = _Held(sample.name, sample)
         yield ChosenRecording(str(sample), sample.name, channels)
     elif upload is not None:
+        data = upload.data if isinstance(upload, _Held) else upload.getvalue()
         with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
             path = Path(folder, "recording" + os.path.splitext(upload.name)[1].lower())
-            path.write_bytes(upload.getbuffer())
+            path.write_bytes(data)
             resources.check_upload(str(path))
+            if len(data) <= _MAX_HELD_BYTES:
+                st.session_state[_HELD] = _Held(upload.name, data)
             yield ChosenRecording(str(path), upload.name, channels)
     else:
         yield None

@@ -88,9 +88,7 @@ def show_table(
     return tuple(page.rows[i] for i in event.selection.rows if i < len(page.rows)), page
 
 
-def _held_page(
-    store: Store, audit_id: int, chosen: TriageFilter, *, offset: int, limit: int
-) -> tuple[TriagePage, str, list[int]]:
+def _held_page(store: Store, audit_id: int, chosen: TriageFilter, *, offset: int, limit: int) -> tuple[TriagePage, str, list[int]]:
     """The rows, the key of their table, and which are selected to begin with. They stand still while some are selected.
 
     A selection is a list of positions: were the rows read anew while an audit runs, it would point at other files.
