@@ -15,7 +15,7 @@ from core.evaluation import shipped_results
 from core.evaluation.evaluate import errors_of, group_table
 from core.evaluation.operating_points import OperatingPoint, thresholds_at
 from core.evaluation.reads import entry_of
-from core.evaluation.systems import attach_protocol, list_trial_sets, load_systems
+from core.evaluation.systems import add_system, attach_protocol, list_trial_sets, load_systems
 from core.evaluation.trial_sets import make_trial_set
 from core.records import ScanSettings
 from core.scanning.scan import prepare_audit, run_audit
@@ -229,6 +229,15 @@ def test_an_inverted_file_is_told_and_turned_only_when_asked(page: AppTest, stor
     assert system.is_flipped
     assert system.scores == pytest.approx(scores, abs=1e-6)
     assert "signs of its scores were turned on import" in _words(page)
+
+
+def test_a_set_of_one_class_is_not_what_the_page_opens_with(page: AppTest, store) -> None:
+    trial_set = fill(store)
+    spoofs = make_trial_set("A few reviews", trial_set.table[trial_set.is_spoof])
+    add_system(store, spoofs, "system 0", scores_of(spoofs, seed=0), is_flipped=False, note="")
+    assert list_trial_sets(store)[0].key == spoofs.key
+    assert _run(page).selectbox(key="arena-set").value == trial_set.key
+    assert not page.error
 
 
 def test_plain_scores_take_their_labels_from_a_protocol(page: AppTest, store) -> None:

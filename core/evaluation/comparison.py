@@ -11,12 +11,14 @@ from core.evaluation.comparison_records import ComparisonRow, Disagreement, Erro
 from core.evaluation.evaluate import EQUAL_ERRORS, checked_systems
 from core.evaluation.group_figures import ScoredTrials, comparable
 from core.evaluation.groupings import Group, groups_of
-from core.evaluation.notes import set_warnings, speaker_numbers, system_warnings
+from core.evaluation.notes import is_asvspoof, set_warnings, speaker_numbers, system_warnings
 from core.evaluation.operating_points import thresholds_at
 from core.evaluation.records import Grouping
 from core.evaluation.resampling import PairedDifference, paired_eers
 from core.evaluation.system_records import System
 from core.metrics import equal_error_rate
+
+_INTERPOLATED = " EERs are interpolated here; other pages show them as the ASVspoof organisers take them, a few hundredths apart."
 
 
 def compare_systems(
@@ -66,6 +68,7 @@ def compare_systems(
         interval_method=(
             f"95 % intervals and p-values of EER differences: paired bootstrap over {resampled}, {num_resamples:,} resamples;"
             " p-values after Holm's correction for the number of rows. Errors at the thresholds: McNemar's exact test."
+            + (_INTERPOLATED if is_asvspoof(trial_set) else "")
         ),
         warnings=set_warnings(trial_set, speakers, as_asvspoof=False) + system_warnings(first) + system_warnings(second),
     )

@@ -111,7 +111,7 @@ def _show_layers(anatomy: Anatomy, activations: Activations | None) -> None:
             "Output": " x ".join(map(str, layer.shape)),
             "Parameters": layer.num_parameters,
             "MACs": layer.num_macs,
-            "Share of MACs": (layer.num_macs or 0) / max(1, anatomy.num_macs),
+            "Share of MACs": 100 * (layer.num_macs or 0) / max(1, anatomy.num_macs),
         }
         | ({"Mean |activation|": activations.levels[i]} if activations else {})
         for i, layer in enumerate(anatomy.layers)
@@ -123,7 +123,7 @@ def _show_layers(anatomy: Anatomy, activations: Activations | None) -> None:
             "Output": st.column_config.TextColumn(help="Channels x rows x columns."),
             "Parameters": st.column_config.NumberColumn(format="localized"),
             "MACs": st.column_config.NumberColumn(format="localized", help="Multiply-accumulates for one segment."),
-            "Share of MACs": st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent"),
+            "Share of MACs": st.column_config.ProgressColumn(min_value=0, max_value=100, format="%.1f %%"),
             "Mean |activation|": st.column_config.NumberColumn(format="%.4f"),
         },
         alt="Layers of the network with output shape, parameters and multiply-accumulates",

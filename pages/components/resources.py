@@ -357,7 +357,7 @@ def layers_of(detector_hash: str, _detector: Detector) -> tuple[str, ...]:
     return explainable_layers(_detector)
 
 
-@st.cache_resource(max_entries=32, show_spinner="Looking for the evidence and testing the map ...")
+@st.cache_resource(max_entries=32, show_spinner="Looking for the evidence and testing the map; occlusion takes longest ...")
 def tested_map(
     sha256: str,
     channel: str,

@@ -124,7 +124,8 @@ def _choose_set(place: st.delta_generator.DeltaGenerator) -> TrialSetSummary | N
         words = "The address names a set of trials that is not in this store. Import its score files again, or choose another set."
         st.warning(words, icon=":material/link_off:")
     held = st.session_state.get(_HELD, (None, ()))[0]
-    first = next((key for key in (linked, held) if key in sets), listing[0].key)
+    measurable = [summary.key for summary in listing if summary.num_bona_fide and summary.num_spoof]
+    first = next((key for key in (linked, held, *measurable) if key in sets), listing[0].key)
     _seed(_SET, lambda: first, is_valid=lambda key: key in sets)
     key = place.selectbox("Trials", list(sets), format_func=lambda key: _title(sets[key]), key=_SET)
     return sets[key]
