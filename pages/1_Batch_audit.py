@@ -5,10 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.checkpoints import detector_named
-from core.figures import folder_share_figure, score_histogram_figure
 from core.store.store import Store
-from core.store.triage import folder_shares, score_histogram
 from pages.components import resources
+from pages.components.audit_charts import show_charts
 from pages.components.audit_progress import show_newer_button, show_progress, show_recent_audits
 from pages.components.case_bundle import show_bundling
 from pages.components.detection_view import show_missing_calibration
@@ -18,7 +17,6 @@ from pages.components.export_buttons import show_exports
 from pages.components.frame import open_page, telling_failures
 from pages.components.links import linked_id
 from pages.components.new_audit import show_new_audit
-from pages.components.prevalence_box import show_prevalence_box
 from pages.components.review_desk import show_desk
 from pages.components.review_form import show_review_form
 from pages.components.telephone_advice import advise_on_audit
@@ -51,14 +49,7 @@ def show_audit(store: Store, audit_id: int) -> None:
         advise_on_audit(store, audit, detector)
     table, charts = st.tabs(["Triage", "Charts"])
     with charts:
-        left, right = st.columns(2)
-        if detector:
-            bins = score_histogram(store, audit_id, bin_width=0.5 if is_calibrated else None)
-            words = detector.manifest.score_words
-            left.plotly_chart(score_histogram_figure(bins, detector.manifest.thresholds, score_words=words), key="histogram")
-        right.plotly_chart(folder_share_figure(folder_shares(store, audit_id)), key="folders")
-        if detector:
-            show_prevalence_box(store, audit, detector)
+        show_charts(store, audit, detector)
     with table:
         chosen = choose_filter(store, audit, is_calibrated=is_calibrated)
         show_newer_button(audit)
