@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from permissions import ordinary_user
 
 from core.checkpoints import Detector
@@ -100,6 +101,12 @@ def test_a_second_scan_is_all_known(folder: Path, store_url: str, tiny_detector:
     assert "audit 2 of" in err
     assert "finished: 6 of 6 files" in err
     assert "6 known or duplicate" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_scan_on_a_gpu_that_is_not_there(folder: Path, store_url: str, tiny_detector: Detector, capsys) -> None:
+    assert main(["scan", str(folder), "--device", "cuda"]) == 1
+    assert "PyTorch finds no GPU that it can use here" in capsys.readouterr().err
 
 
 def test_scan_settings_reach_the_audit(folder: Path, tmp_path: Path, store_url: str, tiny_detector: Detector, capsys) -> None:

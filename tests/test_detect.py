@@ -16,7 +16,7 @@ import torch
 from core import detect
 from core.audio import load, sha256_of
 from core.checkpoints import Detector
-from core.detect import BATCH_WINDOWS, Scorer, aggregate_scores
+from core.detect import BATCH_WINDOWS, Scorer, aggregate_scores, gpu_scorer
 from core.records import ScoredRecording, Verdict
 from core.segments import split_windows
 
@@ -78,6 +78,15 @@ def test_onnx_says_what_torch_says(lively_detector: Detector, tmp_path: Path, wr
     assert max(abs(a - b) for a, b in pairs) < 1e-3
     assert max(abs(score_of(a) - score_of(b)) for a, b in zip(by_onnx, by_torch, strict=True)) < 1e-3
     assert np.std([a for a, _ in pairs]) > 1.0  # the scores are not all the same
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_says_what_onnx_says(lively_detector: Detector, tmp_path: Path, write: Callable) -> None:
+    paths = [write(tmp_path / f"{seed}.wav", seconds=20.0, seed=seed) for seed in range(20)]
+    on_gpu = [record.detections[0].spoof_score for record in gpu_scorer(lively_detector).score_files(paths)]
+    on_cpu = [record.detections[0].spoof_score for record in Scorer(lively_detector).score_files(paths)]
+    assert on_gpu == pytest.approx(on_cpu, abs=1e-2)
 
 
 def test_scores_are_calibrated(lively_detector: Detector, tmp_path: Path, write: Callable) -> None:

@@ -42,7 +42,7 @@ from core.sketches import Decoding
 front_end = detector_named().build_front_end()
 (window, *_) = (window for _, _, window in Decoding("data/samples/flite/flite_slt_invoice.flac", "mix", 64_000).windows())
 assert front_end(window[None]).shape == (1, 1, 224, 224)
-check("a scan", "torchvision sklearn scipy captum plotly pandas pyarrow ray onnx matplotlib")
+check("a scan", "torchvision sklearn scipy.stats scipy.optimize captum plotly pandas pyarrow ray onnx matplotlib")
 """
 
 

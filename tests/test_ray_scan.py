@@ -430,6 +430,7 @@ def test_an_address_of_something_else(
     [
         (["--address", "a:1"], "add --engine ray"),
         (["--gpus", "1"], "add --engine ray"),
+        (["--engine", "ray", "--device", "cuda"], "--gpus says how many"),
         (["--engine", "ray", "--gpus", "-1"], "expected a number above 0"),
         (["--out", "memory://a", "--db", "sqlite:///a.db"], "takes the place of a store"),
     ],

@@ -45,6 +45,8 @@ def add_to(scan: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="head of the Ray cluster, or auto for this machine's (default: $RAY_ADDRESS, else Ray starts on this machine alone)",
     )
+    text = "where this process scores: in ONNX Runtime on the CPU (default), or in PyTorch on a GPU"
+    scan.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=text)
     scan.add_argument("--gpus", type=float, default=0.0, metavar="N", help="GPUs per scoring process on the cluster, e.g. 1 or 0.5")
     return scan
 
@@ -127,6 +129,8 @@ def _check(options: argparse.Namespace) -> None:
             raise CoreError("--address and --gpus are about a Ray cluster; add --engine ray.")
         if is_url(options.folder) and is_url(normalised(options.folder)):
             raise CoreError(f"{options.folder} is not a folder of this machine; add --engine ray.")
+    if options.engine == "ray" and options.device != "cpu":
+        raise CoreError("--device is about this process; with --engine ray, --gpus says how many GPUs each scoring process gets.")
     if not 0 <= options.gpus <= 64:
         raise CoreError(f"--gpus is {options.gpus:g}; expected a number above 0, such as 1 or 0.5.")
     if options.out and is_url(options.out) and options.db:
@@ -138,9 +142,14 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _engine(options: argparse.Namespace, detector: Detector) -> AbstractContextManager:
-    """None stands for the engine of this process."""
-    if options.engine == "local":
+    """None stands for the engine of this process, on the CPU."""
+    if options.engine == "local" and options.device == "cpu":
         return nullcontext()
+    if options.engine == "local":
+        from core.detect import gpu_scorer
+        from core.scanning.local_engine import LocalEngine
+
+        return nullcontext(LocalEngine(gpu_scorer(detector)))
     from core.scanning.ray_scan import ray_engine
 
     return ray_engine(detector, address=options.address, gpus=options.gpus)

@@ -251,7 +251,8 @@ def _report(
         (f"plain loop (soundfile, `{model.name}` in {_plain_engine(model)}, one at a time, first {NUM_PLAIN})", f"{rate:,.0f}")
         for model, rate in plain_rates
     ]
-    ratios = [f"- Scan against the plain loop with `{model.name}`: {scan_rate / rate:.1f} x" for model, rate in plain_rates]
+    lines = [f"- Scan against the plain loop with `{model.name}`: {scan_rate / rate:.1f} x" for model, rate in plain_rates]
+    lines.append(f"- First result in the store: {first_result_s:.1f} s after the start of the scan's process")
     return f"""# Benchmark
 
 Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("%Y-%m-%d", time.gmtime())}:
@@ -263,8 +264,7 @@ Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("
 {_table(("what", "recordings/s"), rows)}
 
 - **Scan against the limit of its parts: {scan_rate / limit:.2f}**
-{"".join(f"{line}{chr(10)}" for line in ratios)}- First result in the store: {first_result_s:.1f} s after the start of the process
-- Memory of the scan at its highest: {peak_mib:,.0f} MiB
+{"".join(f"{line}{chr(10)}" for line in lines)}- Memory of the scan at its highest: {peak_mib:,.0f} MiB
 """
 
 
