@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,21 @@ def test_a_sample_is_judged_with_its_evidence(home: AppTest, tiny_detector) -> N
     assert tiny_detector.hash[:12] in words
     assert len(home.get("plotly_chart")) == 1
     assert len(home.get("download_button")) == 2
+
+
+def test_a_long_recording_has_a_timeline_and_is_heard_in_parts(home: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("core.preview", "core.figures", "pages.components.detection_view"):
+        monkeypatch.setattr(f"{module}.PART_S", 2.0)
+    _choose_sample(home, "espeak-ng_fr_bill")
+    assert not home.exception
+    part = home.select_slider(key="home-part")
+    assert part.options[:3] == ["0:00:00", "0:00:01", "0:00:02"]
+    assert len(home.get("plotly_chart")) == 2
+    part.set_value(1.0).run()
+    assert not home.exception
+    timeline, recording = (json.loads(chart.proto.spec) for chart in home.get("plotly_chart"))
+    assert [time[11:19] for time in recording["layout"]["xaxis"]["range"]] == ["00:00:01", "00:00:03"]
+    assert timeline["layout"]["xaxis"]["title"]["text"] == "Time (h:min:s)"
 
 
 def test_each_channel_of_a_call_has_its_own_verdict(home: AppTest) -> None:

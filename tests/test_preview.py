@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.errors import AudioRefusal
+from core.explanation.excerpts import read_excerpt
 from core.preview import PART_S, part_starts, part_with_highest, preview_samples, read_part
 from core.records import SAMPLE_RATE_HZ, SegmentScore
 
@@ -47,3 +49,10 @@ def test_a_part_of_a_long_recording_is_read_without_the_rest(tmp_path: Path, mon
     assert len(part) == PART_S * SAMPLE_RATE_HZ
     assert (part[0], part[-1]) == (15.0, 24.0)
     assert sum(read) <= (PART_S + 30) * SAMPLE_RATE_HZ
+    read.clear()
+    excerpt = read_excerpt(path, start_s=1_199.0)
+    assert (excerpt.start_s, excerpt.duration_s, excerpt.recording_s) == (1_199.0, 30.0, 1_500.0)
+    assert (excerpt.samples * 2**15)[[15_999, 16_000]].tolist() == [19.0, 20.0]
+    assert sum(read) <= 60 * SAMPLE_RATE_HZ
+    with pytest.raises(AudioRefusal):
+        read_excerpt(path, start_s=1_600.0)

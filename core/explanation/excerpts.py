@@ -12,7 +12,7 @@ import numpy as np
 
 from core.audio import SAMPLE_RATE_HZ, AudioReader
 from core.errors import AudioRefusal
-from core.preview import RecordingPreview, preview_samples
+from core.preview import PART_S, RecordingPreview, preview_samples
 from core.records import SegmentScore
 
 MAX_EXCERPT_S = 30.0
@@ -56,7 +56,7 @@ class Excerpt:
 
 
 def read_excerpt(path: str | os.PathLike[str], *, channel: str = "mix", start_s: float = 0.0) -> Excerpt:
-    """Decodes a recording up to the end of the excerpt and keeps the excerpt.
+    """Decodes a recording and keeps the excerpt; of a long one little else is decoded, and its length is what the file declares.
 
     Args:
         path: the file.
@@ -67,23 +67,28 @@ def read_excerpt(path: str | os.PathLike[str], *, channel: str = "mix", start_s:
         AudioRefusal: the recording cannot be decoded, or it ends before the excerpt begins.
     """
     reader = AudioReader(path, channels="mix" if channel == "mix" else "each")
+    declared_s = reader.info.duration_s or 0.0
+    is_long = declared_s > PART_S
+    reader.start_s = start_s if is_long else 0.0
     row = 0 if channel == "mix" else int(channel) - 1
     if row >= reader.num_channels:
         raise AudioRefusal("undecodable", f"The recording has {reader.num_channels} channel(s); channel {channel} was asked for.")
     first = round(start_s * SAMPLE_RATE_HZ)
     last = first + int(MAX_EXCERPT_S * SAMPLE_RATE_HZ)
-    parts, position = [], 0
+    parts, position = [], first if is_long else 0
     for block in reader:
         parts.append(block[row, max(0, first - position) : max(0, last - position)].numpy())
         position += block.shape[1]
-        # Read on: the length of the whole recording is known at its end only.
-    samples = np.concatenate(parts)
+        if is_long and position >= last:
+            break
+        # Else read on: the length of the whole recording is known at its end only.
+    samples = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
     if not len(samples):
         raise AudioRefusal("too_short", f"The recording is {position / SAMPLE_RATE_HZ:.1f} s long; nothing is at {start_s:.1f} s.")
     return Excerpt(
         samples=samples,
         start_s=first / SAMPLE_RATE_HZ,
-        recording_s=position / SAMPLE_RATE_HZ,
+        recording_s=max(position / SAMPLE_RATE_HZ, declared_s if is_long else 0.0),
         channel=channel,
         preview=preview_samples(samples),
         spans=_spans(samples),
