@@ -10,6 +10,7 @@ from pages.components.error_list import show_errors
 from pages.components.figure_view import choose_picture_format
 from pages.components.frame import open_page, telling_failures
 from pages.components.group_table import show_groups
+from pages.components.inconclusive_view import show_inconclusive
 from pages.components.operating_point import choose_thresholds
 from pages.components.system_picker import choose_systems
 
@@ -29,3 +30,4 @@ with telling_failures():
             show_errors(resources.store(), clicked, thresholds[clicked.system.name])
         else:
             st.caption("Click a cell of the table to see what that system got wrong there.")
+        show_inconclusive(chosen)

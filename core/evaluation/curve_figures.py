@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from core.evaluation.confusion import ScoreHistogram
 from core.evaluation.curves import ReliabilityCurve
+from core.evaluation.inconclusive_band import COLUMNS, BandCoverage
 from core.evaluation.operating_points import DetLine
 from core.figure_style import SYMBOLS, finished, text_of
 from core.figures import VERDICT_COLOURS
@@ -101,6 +102,34 @@ def score_spread_figure(histogram: ScoreHistogram, thresholds: Mapping[str, floa
     figure.update_xaxes(title_text="Spoof score", zeroline=False)
     figure.update_yaxes(title_text="Share of the class (%)")
     return finished(figure, height=300)
+
+
+def band_figure(bands: Sequence[BandCoverage]) -> go.Figure:
+    """Shares left undecided and wrong among the decided, of both classes, against the width of the inconclusive band."""
+    figure = go.Figure()
+    for i, name in enumerate(COLUMNS):
+        drawn = [(band, share) for band in bands if (share := band.shares[i]) is not None]
+        figure.add_scatter(
+            x=[band.width for band, _ in drawn],
+            y=[100 * share.value for _, share in drawn],
+            error_y={
+                "array": [100 * (share.high - share.value) for _, share in drawn],
+                "arrayminus": [100 * (share.value - share.low) for _, share in drawn],
+                "width": 0,
+                "thickness": 1,
+            },
+            mode="lines+markers",
+            line={"color": CLASS_COLOURS["spoof" if i % 2 else "bona fide"], "dash": "dash" if i < 2 else "solid", "width": 2},
+            marker={"symbol": SYMBOLS[i], "size": 8},
+            name=name,
+            customdata=[(band.thresholds.lower, band.thresholds.upper, 100 * share.low, 100 * share.high) for band, share in drawn],
+            hovertemplate="%{y:.1f} % (%{customdata[2]:.1f} to %{customdata[3]:.1f})<br>bona fide below %{customdata[0]:+.2f},"
+            f" spoof from %{{customdata[1]:+.2f}}<extra>{name}</extra>",
+        )
+    figure.add_vline(x=1, line=_THIN, annotation={"text": "as it is", "yanchor": "top"})
+    figure.update_xaxes(title_text="Width of the inconclusive band (1: the detector's own)", zeroline=False)
+    figure.update_yaxes(title_text="Share (%)", rangemode="tozero")
+    return finished(figure, height=380)
 
 
 def reliability_figure(curves: Mapping[str, ReliabilityCurve]) -> go.Figure:

@@ -195,6 +195,17 @@ def paired_mean_difference(first: np.ndarray, second: np.ndarray, *, num_resampl
     return _difference(float(differences.mean()), _resampled_means(differences, num_resamples, seed))
 
 
+def most_unseen(num_units: int) -> float:
+    """Upper end of the 95 % interval of a rate of which no case was seen: a bootstrap would call that certain.
+
+    Args:
+        num_units: independent ones, e.g. speakers.
+
+    Source: Clopper and Pearson (1934), "The use of confidence or fiducial limits".
+    """
+    return 1 - 0.025 ** (1 / num_units)
+
+
 def _curve_values(
     name: Literal["eers", "areas"],
     curves: Sequence[AttackCurves],

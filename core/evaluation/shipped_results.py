@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.calibration import Thresholds
+from core.checkpoints import SHIPPED_DETECTORS, load_detector
 from core.errors import ScoreFileError
 from core.evaluation.score_files import read_score_file
 from core.evaluation.score_matching import match
@@ -36,6 +38,16 @@ def shipped_results() -> ShippedResults | None:
     paths = sorted(SHIPPED_RESULTS.glob(f"*{_ENDING}"))
     states = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
     return _read(states) if states else None
+
+
+def shipped_thresholds(name: str) -> Thresholds | None:
+    """The limits of verdicts of the shipped detector of that name; None where results are all that is shipped of it.
+
+    Raises:
+        DetectorError: the detector is damaged.
+    """
+    folder = SHIPPED_DETECTORS / name
+    return load_detector(folder).manifest.thresholds if folder.is_dir() else None
 
 
 @functools.lru_cache(maxsize=2)

@@ -17,7 +17,7 @@ from core.evaluation.labelled_audits import (
     label_entries,
     labelled_audits,
 )
-from core.evaluation.shipped_results import shipped_results
+from core.evaluation.shipped_results import shipped_results, shipped_thresholds
 from core.evaluation.stored_trials import drop_scores, drop_unused, save_scores, save_trial_set, stored_scores, stored_trial_set
 from core.evaluation.system_records import System, SystemSummary, TrialSetSummary
 from core.evaluation.trial_sets import TrialSet
@@ -208,7 +208,7 @@ def _shipped(trial_set: TrialSet, names: Sequence[str]) -> dict[str, System]:
     if shipped is None or shipped.trial_set.key != trial_set.key:
         return {}
     return {
-        name: System(name=name, trial_set=trial_set, scores=scores, thresholds=None, origin="shipped")
+        name: System(name=name, trial_set=trial_set, scores=scores, thresholds=shipped_thresholds(name), origin="shipped")
         for name, scores in shipped.scores.items()
         if name in names
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.calibration import Thresholds
 from core.errors import CoreError
-from core.evaluation.resampling import Interval, bootstrap_intervals
+from core.evaluation.resampling import Interval, bootstrap_intervals, most_unseen
 from core.evaluation.shipped_results import shipped_results
 from core.evaluation.weighted_figures import FigureOfWeights, WeightedFigure
 
@@ -119,12 +119,12 @@ def outlook(
     }
     found = bootstrap_intervals(figures, scores, is_spoof, groups=speakers)
     if not (accused & ~is_spoof).any():
-        most = num_bona_fide * _most_unseen(speakers[~is_spoof])
+        most = num_bona_fide * most_unseen(len(np.unique(speakers[~is_spoof])))
         right = num_spoof * accused[is_spoof].mean()
         found["false_accusations"] = replace(found["false_accusations"], high=most)
         found["innocent_share"] = replace(found["innocent_share"], high=most / (most + right))
     if not (cleared & is_spoof).any():
-        found["missed"] = replace(found["missed"], high=num_spoof * _most_unseen(speakers[is_spoof]))
+        found["missed"] = replace(found["missed"], high=num_spoof * most_unseen(len(np.unique(speakers[is_spoof]))))
     return Outlook(title=title, thresholds=thresholds, **found)
 
 
@@ -143,14 +143,6 @@ def outlooks(detector_name: str, stored: Thresholds, policy: Policy, num_files: 
 def _share(weights: np.ndarray, holds: np.ndarray, of_class: np.ndarray) -> np.ndarray:
     """Share of one class's weight for which something holds, `[resample]`."""
     return weights @ (holds & of_class) / (weights @ of_class)
-
-
-def _most_unseen(speakers: np.ndarray) -> float:
-    """Upper end of the 95 % interval of an error's rate when none was seen: a bootstrap would call that certain.
-
-    Source: Clopper and Pearson (1934), "The use of confidence or fiducial limits", with speakers as the independent units.
-    """
-    return 1 - 0.025 ** (1 / len(np.unique(speakers)))
 
 
 def _counted(interval: Interval) -> str:

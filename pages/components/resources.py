@@ -16,6 +16,7 @@ from core.evaluation.comparison import compare_systems
 from core.evaluation.comparison_records import SystemComparison
 from core.evaluation.curves import ReliabilityCurve, reliability
 from core.evaluation.evaluate import group_table as core_group_table
+from core.evaluation.inconclusive_band import BandCoverage, system_bands
 from core.evaluation.labelled_audits import audit_of_key
 from core.evaluation.operating_points import DetLine, det_line, scored_trials
 from core.evaluation.reads import labels_version
@@ -294,6 +295,12 @@ def curve(fingerprint: str, _system: System, *, name: str, threshold: float) -> 
 def reliability_of(fingerprint: str, _system: System, *, name: str) -> ReliabilityCurve:
     """Whether a system's scores are the log-likelihood ratios that they are taken for."""
     return reliability(*scored_trials(_system))
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring ...")
+def bands(fingerprint: str, _system: System, *, name: str) -> tuple[BandCoverage, ...]:
+    """What a system's inconclusive band leaves undecided and gets wrong, at several widths."""
+    return system_bands(_system)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Comparing ...")
