@@ -40,12 +40,12 @@ with telling_failures():
                 show_recording_links()
 
 st.divider()
-st.subheader("Recent audits")
+st.header("Recent audits")
 with telling_failures():
     show_recent_audits(resources.store())
 
 st.divider()
-st.subheader("The detector in use")
+st.header("The detector in use")
 with telling_failures():
     show_figures(resources.default_detector())
     show_detector_import()

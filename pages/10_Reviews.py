@@ -32,7 +32,7 @@ with telling_failures():
             key=f"reviews-audit-{linked}",
         )
         show_agreement(store, chosen)
-        st.subheader("What reviews are good for")
+        st.header("What reviews are good for")
         st.markdown(
             "They are labels: **Attack accuracy** measures detectors on them, and "
             f"`python -m core calibrate-detector {chosen} --reviews --name NEW` makes a new detector whose scores fit them. The "

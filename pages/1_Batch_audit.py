@@ -27,7 +27,7 @@ def show_start(store: Store) -> None:
     """No audit is chosen: a new one, or one from before."""
     show_new_audit(store)
     st.divider()
-    st.subheader("Earlier audits")
+    st.header("Earlier audits")
     show_recent_audits(store, limit=20)
 
 
@@ -63,11 +63,11 @@ def show_audit(store: Store, audit_id: int) -> None:
         elif selected:
             show_review_form(store, audit_id, selected, chosen, page.num_rows)
         if detector and page.num_rows:
-            st.subheader("What did the detector look at?")
+            st.header("What did the detector look at?")
             show_explaining(store, audit_id, detector, chosen, page.num_rows)
-        st.subheader("Export")
+        st.header("Export")
         show_exports(store, audit_id, chosen, page.num_rows)
-        st.subheader("Case bundle")
+        st.header("Case bundle")
         show_bundling(store, audit_id, chosen, page.num_rows)
 
 

@@ -26,7 +26,7 @@ with telling_failures(), choose_sources() as sources:
             "every attack that is chosen below is made of each of them.",
             icon=":material/arrow_upward:",
         )
-    st.subheader("Attacks", anchor=False)
+    st.header("Attacks", anchor=False)
     choices = choose_attacks()
     results = make_results(sources, choices)
     if results is not None:

@@ -22,7 +22,7 @@ with telling_failures():
         show_said(measured, pair)
         show_bands(measured, pair)
         show_time(pair)
-        st.subheader("All groups", anchor=False)
+        st.header("All groups", anchor=False)
         show_groups(measured, pair)
         show_sizes(pair)
         show_limits(measured)

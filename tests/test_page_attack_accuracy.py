@@ -24,7 +24,7 @@ HOME = str(Path(__file__).parents[1] / "Home.py")
 
 
 def _words(app: AppTest) -> str:
-    parts = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.text, *app.success, *app.subheader]
+    parts = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.text, *app.success, *app.header]
     return "\n".join(str(part.value) for part in parts)
 
 

@@ -21,7 +21,7 @@ SAMPLE = "flite_slt_invoice"
 
 
 def _words(app: AppTest) -> str:
-    parts = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.text, *app.success, *app.subheader]
+    parts = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.text, *app.success, *app.header]
     return "\n".join(str(part.value) for part in parts)
 
 

@@ -42,7 +42,7 @@ def show_agreement(store: Store, audit_id: int) -> None:
 
 def _show_disagreements(store: Store, audit_id: int) -> None:
     differing = disagreements(store, audit_id, limit=_MAX_LINKS)
-    st.subheader("To be looked at again")
+    st.header("To be looked at again")
     if not differing:
         st.success("They agree on all of them.", icon=":material/check:")
     for one in differing:

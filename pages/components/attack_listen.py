@@ -22,7 +22,7 @@ _CARD_PX = 305
 
 def show_sounds(results: LabResults) -> None:
     """One recording at a time: the source, then every spoof made of it."""
-    st.subheader("Hear them", anchor=False)
+    st.header("Hear them", anchor=False)
     sources = results.sources
     chosen = 0
     if len(sources) > 1:

@@ -80,7 +80,7 @@ def show_scores(results: LabResults) -> None:
     detectors = resources.detectors()
     scales = [scale_of(detector) for detector in detectors if any(v.detector == detector.name for v in results.verdicts)]
     rows = lab_rows(results.verdicts, results.titles, [scale.detector for scale in scales])
-    st.subheader("What detectors say", anchor=False)
+    st.header("What detectors say", anchor=False)
     _show_table(rows, [scale.detector for scale in scales])
     st.caption(
         "Blue: all called right, orange: none. The recordings as they are should be called bona fide, everything below them spoof."

@@ -27,7 +27,7 @@ _SAVED = "attack-saved"
 
 def show_saving(sources: Sequence[LabSource], choices: AttackChoices) -> None:
     """What is chosen, as files with an ASVspoof protocol."""
-    st.subheader("Save as a data set", anchor=False)
+    st.header("Save as a data set", anchor=False)
     if not allows("make"):
         return
     st.caption(

@@ -24,7 +24,7 @@ _MOST = 200
 
 def show_errors(store: Store, cell: ClickedCell, threshold: float) -> None:
     """What the system of a cell got wrong at the threshold."""
-    st.subheader(f"Errors of {escaped(cell.system.name)}: {escaped(cell.row.title)}", anchor=False)
+    st.header(f"Errors of {escaped(cell.system.name)}: {escaped(cell.row.title)}", anchor=False)
     if cell.row.description:
         st.caption(escaped(cell.row.description))
     errors = errors_of(cell.system, grouping=cell.grouping, row_key=cell.row.key, threshold=threshold, limit=_MOST)

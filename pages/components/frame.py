@@ -37,7 +37,7 @@ def open_page(title: str, *, icon: str, lead: str) -> None:
     if st.context.theme.type == "dark":
         st.html(_DARK_STYLE)
     with st.sidebar:
-        st.markdown("### Earwitness")
+        st.markdown("**Earwitness**")
         try:
             detector = resources.default_detector()
             st.caption(f"Detector in use: **{escaped(detector.name)}**  \n`{detector.hash[:12]}`")

@@ -90,7 +90,7 @@ def _show_picture(source: Detector | Run, boxes: tuple[FeatureBox, ...], box: Fe
 
 
 def _show_maps(box: FeatureBox, maps: FeatureMaps) -> None:
-    st.subheader(escaped(f"What {box.title} makes of the recording"))
+    st.header(escaped(f"What {box.title} makes of the recording"))
     if box.num_channels == len(CLASS_ORDER) and box.height * box.width == 1:
         st.caption("The logits: " + ", ".join(f"{i} is {name}" for i, name in enumerate(CLASS_ORDER)) + ".")
     elif maps.num_channels > len(maps.channels):
@@ -103,7 +103,7 @@ def _show_maps(box: FeatureBox, maps: FeatureMaps) -> None:
 
 
 def _show_layers(anatomy: Anatomy, activations: Activations | None) -> None:
-    st.subheader("Layers")
+    st.header("Layers")
     rows = [
         {
             "Layer": layer.name,

@@ -26,7 +26,7 @@ def show_prevalence_box(store: Store, audit: Audit, detector: Detector) -> None:
     thresholds = detector.manifest.thresholds
     if thresholds is None or detector.manifest.calibration is None:
         return
-    st.subheader("How many of these verdicts would be wrong?")
+    st.header("How many of these verdicts would be wrong?")
     left, right = st.columns(2)
     prevalence = left.select_slider(
         "Share of spoofs that you expect in this folder", PREVALENCES, 0.05, format_func="{:.1%}".format, key="policy-prevalence"

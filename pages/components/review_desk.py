@@ -26,7 +26,7 @@ def show_desk(store: Store, opened: EntryDetail, page: TriagePage, chosen: Triag
     place = ids.index(opened.row.entry_id) if opened.row.entry_id in ids else None
     before = ids[place - 1] if place else None
     after = ids[place + 1] if place is not None and place + 1 < len(ids) else None
-    st.subheader("Recording" if place is None else f"Recording {place + 1} of {len(ids)} on this page of the table")
+    st.header("Recording" if place is None else f"Recording {place + 1} of {len(ids)} on this page of the table")
     with st.container(horizontal=True, vertical_alignment="center"):
         by_key = st.session_state.get("desk-keys", True)
         _show_way("Previous", before, icon=":material/navigate_before:", shortcut="P" if by_key else None)

@@ -17,7 +17,7 @@ from pages.components.saliency_subject import Subject
 
 def show_box(subject: Subject, excerpt: Excerpt, maps: Sequence[TestedMap]) -> None:
     """The box, and what taking it out does to the score of each detector."""
-    st.subheader("What if a part were not there?", anchor=False)
+    st.header("What if a part were not there?", anchor=False)
     if error := st.session_state.pop("saliency-box-error", None):
         st.error(error, icon=":material/error:")
     box = held_box(subject, excerpt)

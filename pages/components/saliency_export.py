@@ -19,7 +19,7 @@ def show_exports(
     subject: Subject, excerpt: Excerpt, maps: Sequence[TestedMap], *, agreement: float | None, quantile: float, opacity: float
 ) -> None:
     """Buttons; each file is made when its button is pressed."""
-    st.subheader("Take it with you", anchor=False)
+    st.header("Take it with you", anchor=False)
 
     box = held_box(subject, excerpt)
     report = SaliencyReport(

@@ -63,7 +63,7 @@ def show_maps(subject: Subject, excerpt: Excerpt, maps: Sequence[TestedMap], *, 
             show_picture(subject, excerpt, shown, opacity=opacity, number=i)
             with st.expander("How the map was tested"):
                 show_tests(shown)
-    st.subheader("Hear the evidence", anchor=False)
+    st.header("Hear the evidence", anchor=False)
     share = st.select_slider(
         "What counts as evidence",
         list(_QUANTILES),
@@ -92,7 +92,7 @@ def show_pointing(maps: Sequence[TestedMap]) -> None:
 
 def show_bands(maps: Sequence[TestedMap]) -> None:
     """Which bands the maps mark."""
-    st.subheader("Which bands carry it", anchor=False)
+    st.header("Which bands carry it", anchor=False)
     bands = compared_bands([shown.explanation for shown in maps])
     figure = band_figure(bands, row_label=maps[0].explanation.row_label)
     st.plotly_chart(figure, key="saliency-bands", alt="Share of the saliency in each band, beside an even spread")

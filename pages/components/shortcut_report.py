@@ -37,16 +37,16 @@ def show_shortcut_tab() -> None:
 
 
 def _show_stored(audit: ShortcutAudit) -> None:
-    st.subheader("Do the labels leak?", anchor=False)
+    st.header("Do the labels leak?", anchor=False)
     _show_report(audit.report)
     if audit.effects:
         st.divider()
-        st.subheader("Does a detector use them?", anchor=False)
+        st.header("Does a detector use them?", anchor=False)
         _show_effects(audit.effects, audit.detector_name or "The detector", score_words="Spoof score")
 
 
 def _show_labels(chosen: LabelledSet) -> None:
-    st.subheader("Do the labels leak?", anchor=False)
+    st.header("Do the labels leak?", anchor=False)
     if st.button("Probe the set", type="primary", icon=":material/troubleshoot:", key="shortcut-probe"):
         from core.shortcuts.probes import audit_labels
 
@@ -86,7 +86,7 @@ def _show_report(report: ShortcutReport) -> None:
 
 
 def _show_detector(chosen: LabelledSet) -> None:
-    st.subheader("Does a detector use them?", anchor=False)
+    st.header("Does a detector use them?", anchor=False)
     st.caption(
         "Each trivial feature is changed in every recording and nothing else: a detector that listens to the speech does not move."
     )

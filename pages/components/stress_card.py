@@ -86,7 +86,7 @@ def _show_head(card: SurvivalCard, detector: Detector) -> None:
 
 
 def _show_flips(card: SurvivalCard) -> None:
-    st.subheader("The smallest change that flips it", anchor=False)
+    st.header("The smallest change that flips it", anchor=False)
     ordered = sorted(card.smallest_flip, key=lambda flip: flip.condition is None)
     frame = pd.DataFrame(
         {
@@ -107,7 +107,7 @@ def _show_flips(card: SurvivalCard) -> None:
 
 
 def _show_sounds(card: SurvivalCard, sha256: str, excerpt: Excerpt) -> None:
-    st.subheader("Hear it", anchor=False)
+    st.header("Hear it", anchor=False)
     rows = {row.condition.name: row for row in card.rows}
     flipped = [name for name, row in rows.items() if not row.survives]
     name = st.selectbox(
