@@ -43,9 +43,17 @@ def clock_words(time_s: float) -> str:
 
 
 def figure_words(figure: Figure) -> tuple[str, str]:
-    """A measured figure and its 95 % interval: rates in per cent, costs (Cllr in bits, t-DCF) as they are."""
+    """A measured figure and its 95 % interval: rates in per cent, costs (Cllr in bits, t-DCF) as they are.
+
+    Where no error was seen, resampling knows none either; the interval then ends where that would be seen once in 40 times.
+
+    Source: Clopper and Pearson (1934), "The use of confidence or fiducial limits", with trials as the independent units.
+    """
     is_cost = "bits" in figure.name or "t-DCF" in figure.name
-    value, low, high = (f"{x:.3f}" if is_cost else percent(x) for x in (figure.value, figure.low, figure.high))
+    end = figure.high
+    if "EER" in figure.name and figure.high == 0:
+        end = 1 - 0.025 ** (1 / max(1, min(figure.num_bona_fide, figure.num_spoof)))
+    value, low, high = (f"{x:.3f}" if is_cost else percent(x) for x in (figure.value, figure.low, end))
     return value, f"{low} to {high}"
 
 
