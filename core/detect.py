@@ -18,15 +18,19 @@ from core.audio import SAMPLE_RATE_HZ, Channels
 from core.calibration import verdict_of
 from core.checkpoints import Detector, DetectorManifest
 from core.errors import DetectorError, ScanError
+from core.familiarity import load_familiarity, mean_distance
 from core.models import raw_scores
 from core.quality import MIN_ACTIVE_S
-from core.records import Detection, ScoredRecording, SegmentScore, Verdict
-from core.runtime import open_session
+from core.records import Detection, ScoredRecording, SegmentScore, Verdict, is_unfamiliar
+from core.runtime import embedding_scorer, open_embedding_session, open_session
 from core.sketches import ChannelSketch, Decoding, Sketch
 
 BATCH_WINDOWS, GPU_BATCH_WINDOWS = 16, 128
 """Windows per network call: the activations of 16 stay in cache; larger batches measured slower on the CPU. A GPU starts
 some dozen kernels per call, whatever its size."""
+
+WindowScore = tuple[float, float]
+"""Of a window: its spoof score, and how far it lies from the training data (NaN where the detector cannot tell)."""
 
 
 class Scorer:
@@ -45,18 +49,33 @@ class Scorer:
         self.batch_windows = BATCH_WINDOWS if device == "cpu" else GPU_BATCH_WINDOWS
         self.detector, self.num_threads, self.device = detector, num_threads, device if backend == "torch" else "cpu"
         self.front_end = detector.build_front_end().to(self.device)
+        self.familiarity = load_familiarity(detector)
+        """What tells how far windows lie from the training data; None where the detector has no statistics of it."""
+        has_embedding = self.familiarity is not None
         if backend == "onnx":
-            self._raw_scores = open_session(detector, num_threads=num_threads)
+            open_network = open_embedding_session if has_embedding else open_session
+            self._network = open_network(detector, num_threads=num_threads)
         else:
             model = detector.load_model().to(device)
-            self._raw_scores = lambda image: raw_scores(model(image))
+            self._network = embedding_scorer(model) if has_embedding else lambda image: raw_scores(model(image))
 
     @torch.inference_mode()
+    def judge_windows(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores of windows `[batch, time]` and their distances from the training data, `[batch]` each.
+
+        Scores are in nats, or as they are where nothing calibrates them; distances are NaN where the detector cannot tell.
+        """
+        found = self._network(self.front_end(windows.to(self.device)))
+        raw, embeddings = found if self.familiarity is not None else (found, None)
+        raw, calibration = raw.cpu(), self.detector.manifest.calibration
+        scores = raw if calibration is None else calibration.slope * raw + calibration.offset
+        if embeddings is None:
+            return scores, torch.full_like(scores, math.nan)
+        return scores, self.familiarity.distances(embeddings.cpu())
+
     def score_windows(self, windows: torch.Tensor) -> torch.Tensor:
-        """Spoof scores of windows `[batch, time]`, shape `[batch]`: in nats, or as they are where nothing calibrates them."""
-        raw = self._raw_scores(self.front_end(windows.to(self.device))).cpu()
-        calibration = self.detector.manifest.calibration
-        return raw if calibration is None else calibration.slope * raw + calibration.offset
+        """The scores alone."""
+        return self.judge_windows(windows)[0]
 
     def score_files(
         self, paths: Iterable[str | os.PathLike[str]], *, channels: Channels = "mix", is_stopped: Callable[[], bool] = bool
@@ -99,9 +118,9 @@ class Scorer:
     def _run(self, batch: list[_Window]) -> None:
         if not batch:
             return
-        scores = self.score_windows(torch.stack([window.samples for window in batch])).tolist()
-        for window, score in zip(batch, scores, strict=True):
-            window.job.scores[window.place] = score
+        scores, distances = self.judge_windows(torch.stack([window.samples for window in batch]))
+        for window, score, distance in zip(batch, scores.tolist(), distances.tolist(), strict=True):
+            window.job.scores[window.place] = score, distance
             window.job.num_unscored -= 1
 
 
@@ -124,12 +143,12 @@ def aggregate_scores(scores: list[float], aggregate: str) -> float:
     return max(scores) if aggregate == "max" else math.fsum(scores) / len(scores)
 
 
-def record_of(sketch: Sketch, scores: Mapping[tuple[int, int], float], manifest: DetectorManifest) -> ScoredRecording:
+def record_of(sketch: Sketch, scores: Mapping[tuple[int, int], WindowScore], manifest: DetectorManifest) -> ScoredRecording:
     """A recording's record, from what was found on decoding and what the network said.
 
     Args:
         sketch: the recording but for its scores.
-        scores: (channel, number of the window) -> its score, of all windows that held enough sound.
+        scores: (channel, number of the window) -> what was found of it, of all windows that held enough sound.
         manifest: the detector's.
     """
     detections = tuple(
@@ -156,7 +175,7 @@ class _Job:
     channels: Channels
     manifest: DetectorManifest
     on_block: Callable[[], object]
-    scores: dict[tuple[int, int], float] = field(default_factory=dict)
+    scores: dict[tuple[int, int], WindowScore] = field(default_factory=dict)
     num_unscored: int = 0
     is_decoded: bool = False
 
@@ -179,8 +198,9 @@ class _Job:
         return record_of(self.decoding.sketch(), self.scores, self.manifest)
 
 
-def _detection(channel: ChannelSketch, scores: list[float | None], manifest: DetectorManifest) -> Detection:
+def _detection(channel: ChannelSketch, found: list[WindowScore | None], manifest: DetectorManifest) -> Detection:
     """The detection on a channel, of whose windows those without a score held too little sound."""
+    scores = [None if window is None else window[0] for window in found]
     refusal, judged = channel.refusal, [score for score in scores if score is not None]
     num_lost = sum(not math.isfinite(score) for score in judged)
     if refusal is None and num_lost:
@@ -191,6 +211,7 @@ def _detection(channel: ChannelSketch, scores: list[float | None], manifest: Det
     if refusal is not None:
         return _refused(channel, *refusal)
     spoof_score = aggregate_scores(judged, manifest.aggregate)
+    distance = mean_distance([window[1] for window in found if window is not None])
     return Detection(
         channel=channel.name,
         verdict=verdict_of(spoof_score, manifest.thresholds),
@@ -206,7 +227,8 @@ def _detection(channel: ChannelSketch, scores: list[float | None], manifest: Det
         ),
         duration_s=channel.duration_s,
         quality=channel.quality,
-        warnings=channel.warnings,
+        warnings=(*channel.warnings, *(("unfamiliar",) if is_unfamiliar(distance) else ())),
+        training_distance=distance,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -157,6 +158,43 @@ def build_model(name: str, *, num_members: int = 1, **options: object) -> nn.Mod
         raise DetectorError(f"unknown model {name!r}; expected one of {', '.join(MODELS)}")
     members = [MODELS[name](**options) for _ in range(num_members)]
     return members[0] if num_members == 1 else Ensemble(members)
+
+
+class WithEmbedding(nn.Module):
+    """A network that gives its embedding too: what its last layer sees, the mean over time where that still is an image.
+
+    Of an `Ensemble` it is the first network's.
+
+    Raises:
+        DetectorError: the network does not end in a linear layer.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.head = _split_head(network.members[0] if isinstance(network, Ensemble) else network)
+        self.others = network.members[1:] if isinstance(network, Ensemble) else nn.ModuleList()
+        self.train(network.training)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits `[batch, 2]`, and embeddings `[batch, size]`."""
+        seen = self.trunk(image)
+        logits = self.head(seen)
+        if self.others:
+            logits = torch.stack([logits, *(member(image) for member in self.others)]).mean(dim=0)
+        return logits, (seen.mean(dim=3) if seen.ndim == 4 else seen).flatten(1)
+
+
+def _split_head(network: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """A network's last layer, with the flattening before it, and all that comes before; both share its weights."""
+    layers = list(network.children())
+    if isinstance(network, nn.Sequential) and isinstance(layers[-1], nn.Linear):
+        num_head = 2 if isinstance(layers[-2], nn.Flatten) else 1
+        return network[:-num_head], network[-num_head:]
+    if isinstance(network, nn.Sequential) and isinstance(getattr(layers[-1], "fc", None), nn.Linear):
+        body = copy.copy(layers[-1])
+        body._modules = layers[-1]._modules | {"fc": nn.Identity()}
+        return nn.Sequential(*layers[:-1], body), layers[-1].fc
+    raise DetectorError("the network does not end in a linear layer, so that it has no embedding")
 
 
 def raw_scores(logits: torch.Tensor) -> torch.Tensor:

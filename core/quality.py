@@ -129,7 +129,7 @@ class QualityMeter:
 
 
 def warnings_for(quality: SignalQuality, info: AudioInfo, *, duration_s: float, is_truncated: bool) -> tuple[str, ...]:
-    """Codes of `WARNINGS` that apply, in the order of that table."""
+    """Codes of `WARNINGS` that apply, in the order of that table, but `unfamiliar`, which the detector says."""
     bits_per_s = 8 * info.size_bytes / max(duration_s, 0.1) / max(1, info.num_channels)
     applies = {
         "narrowband": quality.bandwidth_hz < 4_300 or info.sample_rate_hz <= NARROWBAND_HZ,
@@ -140,7 +140,7 @@ def warnings_for(quality: SignalQuality, info: AudioInfo, *, duration_s: float, 
         "truncated": is_truncated,
         "quiet": quality.level_db < -45.0,
     }
-    return tuple(code for code in WARNINGS if applies[code])
+    return tuple(code for code in WARNINGS if applies.get(code))
 
 
 def _is_active(levels: np.ndarray) -> np.ndarray:

@@ -13,6 +13,14 @@ NARROWBAND_HZ = 8_000
 STALE_S = 30.0
 """A worker beats once a second; one that was silent for this long is taken for dead."""
 
+FAMILIAR_UP_TO = 1.0
+"""Distances from a detector's training data count in limits (`core.familiarity`); above this a recording is unfamiliar."""
+
+
+def is_unfamiliar(training_distance: float | None) -> bool:
+    """Whether a recording at this distance is warned of; not where nobody can tell."""
+    return training_distance is not None and training_distance > FAMILIAR_UP_TO
+
 
 def is_silent(heartbeat_at: float | None) -> bool:
     """Whether a last heartbeat is too old for a living worker, or too far in the future: from before the clock was set back."""
@@ -89,6 +97,8 @@ class Detection:
     quality: SignalQuality | None
     warnings: tuple[str, ...]
     """Codes of `core.terms.WARNINGS`."""
+    training_distance: float | None = None
+    """How unlike the detector's training data it is (`core.familiarity`): above 1 it is unfamiliar. None where nobody can tell."""
     reason_code: str | None = None
     """A key of `core.errors.REFUSAL_CODES` when refused."""
     reason: str | None = None
@@ -242,6 +252,8 @@ class TriageRow:
     duration_s: float | None
     codec: str | None
     reason: str | None
+    training_distance: float | None
+    """As in `Detection`."""
     duplicate_of: int | None
     """Entry that holds the same bytes and came first in this audit."""
     label: str | None
@@ -264,6 +276,8 @@ class TriageFilter:
     """Part of the path, upper or lower case."""
     review: str | None = None
     """`reviewed`, `unreviewed`, or a verdict given by an analyst."""
+    unfamiliar: bool | None = None
+    """Whether it is unlike the detector's training data; False lets those through of which nobody can tell."""
     order: str = "risk"
     """`risk` (highest score first), `safe` (lowest first), `path`, or `duration` (longest first)."""
 

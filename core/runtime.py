@@ -17,12 +17,16 @@ import torch
 from core.cache import cache_folder
 from core.checkpoints import Detector
 from core.detector_config import IMAGE_SIZE
-from core.models import raw_scores
+from core.errors import DetectorError
+from core.models import WithEmbedding, raw_scores
 
 RawScorer = Callable[[torch.Tensor], torch.Tensor]
 """From what a detector's front end gives, `[batch, ...]`, to raw spoof scores `[batch]`."""
 
-_EXPORT_VERSION = 1
+EmbeddingScorer = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""As `RawScorer`, with the embeddings `[batch, size]` beside the scores."""
+
+_EXPORT_VERSION = 2
 """Raised when the export changes, so that older caches are not used."""
 
 # torch.onnx.export crashes the process when an earlier export ran on a thread that has ended (torch 2.11), and the
@@ -59,16 +63,52 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
 
         foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
         return lambda segments: torch.from_numpy(foreign.scores(network, segments.numpy()))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(exported_network(detector), options, providers=["CPUExecutionProvider"])
+    session = _own_session(detector, num_threads)
 
     def run(image: torch.Tensor) -> torch.Tensor:
-        (logits,) = session.run(None, {"image": np.ascontiguousarray(image.numpy())})
+        (logits,) = session.run(["logits"], {"image": np.ascontiguousarray(image.numpy())})
         return raw_scores(torch.from_numpy(logits))
 
     return run
+
+
+def open_embedding_session(detector: Detector, *, num_threads: int = 1) -> EmbeddingScorer:
+    """As `open_session`, of our own networks, with the embeddings from the same run.
+
+    Raises:
+        DetectorError: the network has no embedding.
+    """
+    session = _own_session(detector, num_threads)
+    if "embedding" not in {output.name for output in session.get_outputs()}:
+        raise DetectorError(f"The network of {detector.name} does not end in a linear layer, so that it has no embedding.")
+
+    def run(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, embeddings = session.run(["logits", "embedding"], {"image": np.ascontiguousarray(image.numpy())})
+        return raw_scores(torch.from_numpy(logits)), torch.from_numpy(embeddings)
+
+    return run
+
+
+def embedding_scorer(model: torch.nn.Module) -> EmbeddingScorer:
+    """A network in PyTorch, with the embeddings from the same run.
+
+    Raises:
+        DetectorError: the network has no embedding.
+    """
+    both = WithEmbedding(model)
+
+    def run(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, embeddings = both(image)
+        return raw_scores(logits.float()), embeddings.float()
+
+    return run
+
+
+def _own_session(detector: Detector, num_threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(exported_network(detector), options, providers=["CPUExecutionProvider"])
 
 
 def _export(model: torch.nn.Module, image_shape: tuple[int, int, int], path: Path) -> None:
@@ -82,11 +122,15 @@ def _export(model: torch.nn.Module, image_shape: tuple[int, int, int], path: Pat
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            try:
+                model, outputs = WithEmbedding(model), ["logits", "embedding"]
+            except DetectorError:
+                outputs = ["logits"]
             program = torch.onnx.export(
                 model,
                 (torch.zeros(2, *image_shape),),
                 input_names=["image"],
-                output_names=["logits"],
+                output_names=outputs,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 dynamo=True,
                 verbose=False,

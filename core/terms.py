@@ -31,6 +31,7 @@ WARNINGS = {
     "short": "Shorter than 2 s: little evidence, read the score with care.",
     "truncated": "The file ends before the length that its header declares; what is there was judged.",
     "quiet": "Very quiet: the active parts are below -45 dBFS.",
+    "unfamiliar": "Unlike the recordings that the detector was trained on.",
 }
 """Warning code -> one sentence for the analyst."""
 

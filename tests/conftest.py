@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +94,9 @@ def _lively_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from core.calibration import Calibration, Thresholds
     from core.checkpoints import DetectorManifest, save_detector
     from core.detector_config import FeatureConfig
+    from core.familiarity import Familiarity, save_familiarity
     from core.features import build_front_end
-    from core.models import build_model
+    from core.models import WithEmbedding, build_model
 
     torch.manual_seed(0)
     model = build_model("vgg27")
@@ -117,7 +119,15 @@ def _lively_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         provenance={"recipe": "none"},
     )
     folder = tmp_path_factory.mktemp("lively")
-    save_detector(folder / "lively", model.eval(), manifest)
+    detector = save_detector(folder / "lively", model.eval(), manifest)
+    # Distances along some directions, about half of the recordings beyond the limit.
+    with torch.inference_mode():
+        seen = build_front_end(FeatureConfig())(torch.stack([torch.from_numpy(_speech_like(4.0, 200 + seed)) for seed in range(8)]))
+        embeddings = WithEmbedding(model)(seen)[1]
+    means, whitening = embeddings[:2].clone(), 10 * torch.eye(embeddings.shape[1])[:, ::20].contiguous()
+    unscaled = Familiarity(detector_hash=detector.hash, means=means, whitening=whitening, limit=1.0, limit_share=0.5, data={})
+    limit = float(unscaled.distances(embeddings[2:]).median())
+    save_familiarity(detector.folder, replace(unscaled, limit=limit))
     return folder
 
 

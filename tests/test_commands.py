@@ -95,7 +95,7 @@ def test_scan_as_a_process(folder: Path, tmp_path: Path, store_url: str, lively_
 def test_a_second_scan_is_all_known(folder: Path, store_url: str, tiny_detector: Detector, capsys, monkeypatch) -> None:
     assert exit_status("scan", folder) == 0
     assert "1 known or duplicate" in capsys.readouterr().err
-    monkeypatch.setattr(Scorer, "score_windows", None)  # the network is not called again
+    monkeypatch.setattr(Scorer, "judge_windows", None)  # the network is not called again
     assert exit_status("scan", folder) == 0
     err = capsys.readouterr().err
     assert "audit 2 of" in err

@@ -126,8 +126,8 @@ def test_batches_across_files_give_what_one_at_a_time_gives(scorer: Scorer, tmp_
 
 def test_batches_are_full(scorer: Scorer, tmp_path: Path, write: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    score_windows = scorer.score_windows
-    monkeypatch.setattr(scorer, "score_windows", lambda windows: sizes.append(len(windows)) or score_windows(windows))
+    judge_windows = scorer.judge_windows
+    monkeypatch.setattr(scorer, "judge_windows", lambda windows: sizes.append(len(windows)) or judge_windows(windows))
     records = list(scorer.score_files([write(tmp_path / f"{i}.wav", 5.0, i) for i in range(17)]))  # two windows each
     assert len(records) == 17
     assert sizes == [BATCH_WINDOWS, BATCH_WINDOWS, 2]
@@ -257,7 +257,8 @@ def test_aggregates_by_hand() -> None:
 def test_the_verdict_is_the_thresholds(
     scorer: Scorer, tmp_path: Path, write: Callable, score: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scorer, "score_windows", lambda windows: torch.full((len(windows),), score))
+    judged = lambda windows: (torch.full((len(windows),), score), torch.full((len(windows),), 0.5))  # noqa: E731
+    monkeypatch.setattr(scorer, "judge_windows", judged)
     (detection,) = scorer.score_file(write(tmp_path / "a.wav", 5.0)).detections
     assert detection.verdict is {-1.5: Verdict.BONA_FIDE, 0.0: Verdict.INCONCLUSIVE, 1.5: Verdict.SPOOF}[score]
 
@@ -323,7 +324,7 @@ def test_a_long_recording_is_not_held_in_memory(scorer: Scorer, tmp_path: Path, 
     def run(batch: list) -> None:
         held.append(len(batch))
         for window in batch:
-            window.job.scores[window.place] = 0.0
+            window.job.scores[window.place] = 0.0, 0.5
             window.job.num_unscored -= 1
 
     monkeypatch.setattr(scorer, "_run", run)

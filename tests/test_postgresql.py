@@ -90,14 +90,14 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(scan, "COMMIT_S", 0.01)
     monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.2)
     calls: list[int] = []
-    score_windows = Scorer.score_windows
+    judge_windows = Scorer.judge_windows
 
     def slowly(self: Scorer, windows):
         time.sleep(0.01)
         calls.append(len(windows))
-        return score_windows(self, windows)
+        return judge_windows(self, windows)
 
-    monkeypatch.setattr(Scorer, "score_windows", slowly)
+    monkeypatch.setattr(Scorer, "judge_windows", slowly)
     return calls
 
 

@@ -47,13 +47,13 @@ def folder(tmp_path: Path) -> Path:
 def network(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Windows of each network call so far."""
     calls: list[int] = []
-    score_windows = Scorer.score_windows
+    judge_windows = Scorer.judge_windows
 
     def counted(self: Scorer, windows):
         calls.append(len(windows))
-        return score_windows(self, windows)
+        return judge_windows(self, windows)
 
-    monkeypatch.setattr(Scorer, "score_windows", counted)
+    monkeypatch.setattr(Scorer, "judge_windows", counted)
     return calls
 
 
@@ -63,13 +63,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect, "BATCH_WINDOWS", 2)
     monkeypatch.setattr(scan, "BEAT_S", 0.01)
     monkeypatch.setattr(scan, "COMMIT_S", 0.01)
-    score_windows = Scorer.score_windows
+    judge_windows = Scorer.judge_windows
 
     def slowly(self: Scorer, windows):
         time.sleep(0.02)
-        return score_windows(self, windows)
+        return judge_windows(self, windows)
 
-    monkeypatch.setattr(Scorer, "score_windows", slowly)
+    monkeypatch.setattr(Scorer, "judge_windows", slowly)
 
 
 def audit_of(store: Store, folder: Path, detector: Detector, **settings: object) -> Audit:
@@ -393,7 +393,7 @@ def test_a_bug_fails_the_audit_and_is_raised(
     write_recordings(folder, 3)
     audit_id = prepare_audit(store, str(folder), tiny_detector, ScanSettings())
     with monkeypatch.context() as patch:
-        patch.setattr(Scorer, "score_windows", crash)
+        patch.setattr(Scorer, "judge_windows", crash)
         with pytest.raises(RuntimeError, match="a bug"):
             run_audit(store, audit_id)
     audit = store.audit(audit_id)

@@ -70,6 +70,15 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--scores-out", type=Path, metavar="FILE", help="write the scores to FILE, best called NAME.SPLIT.csv")
     _add_asv_scores(evaluate)
 
+    familiarity = commands.add_parser(
+        "familiarity", help="tell a detector what it was trained on, so that it warns of unfamiliar recordings; measure the warning"
+    )
+    familiarity.set_defaults(run_command=_familiarity)
+    familiarity.add_argument("detector", help="an installed detector's name, or a detector folder (with a /)")
+    familiarity.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    help_text = "measure under conditions of the stress test too, and write DIR/familiarity/NAME.json (for ours: data/results)"
+    familiarity.add_argument("--results-out", type=Path, metavar="DIR", help=help_text)
+
     compare = commands.add_parser("compare", help="compare systems by their score files: REPORT.md and pictures")
     compare.set_defaults(run_command=_compare)
     compare.add_argument("scores", nargs="+", type=Path, metavar="SCORES", help="score files over one split, called NAME.SPLIT.csv")
@@ -161,6 +170,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         write_scores(options.scores_out, evaluation.scores, split.index)
     print(f"{detector.name} ({detector.hash[:12]}) on {split.name}, {len(split):,} recordings")
     print("\n".join(figure_lines(evaluation)))
+
+
+def _familiarity(options: argparse.Namespace) -> None:
+    from core.checkpoints import detector_named
+    from training.familiarity import add_familiarity
+
+    results_out = options.results_out / "familiarity" if options.results_out else None
+    add_familiarity(detector_named(options.detector), options.data, results_out=results_out)
 
 
 def _compare(options: argparse.Namespace) -> None:

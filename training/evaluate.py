@@ -87,7 +87,7 @@ def score_split(
     model.eval()
     device = next(model.parameters()).device
     scores, owners = [], []
-    for windows, owner in _window_batches(split, batch_size):
+    for windows, owner in window_batches(split, batch_size):
         image = front_end(windows.to(device)).contiguous(memory_format=torch.channels_last)
         scores.append(raw_scores(model(image).float()).cpu())
         owners.append(owner)
@@ -176,7 +176,7 @@ def verdict_shares(scores: np.ndarray, is_spoof: np.ndarray, thresholds: Thresho
     return shares
 
 
-def _window_batches(split: LabelledSplit, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def window_batches(split: LabelledSplit, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Windows `[batch, 64000]` of all recordings in order, and which recording each is of, `[batch]`."""
     windows: list[torch.Tensor] = []
     owners: list[int] = []

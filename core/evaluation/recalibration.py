@@ -19,6 +19,7 @@ from core.evaluation.draws import group_ids
 from core.evaluation.labelled_audits import audit_system, audit_systems, audit_trial_set, key_of_audit
 from core.evaluation.resampling import bootstrap_interval
 from core.evaluation.weighted_figures import weighted_cllr
+from core.familiarity import load_familiarity, save_familiarity
 from core.foreign.detector_import import model_card
 from core.runs.publishing import detectors_folder
 from core.store.store import Store
@@ -50,7 +51,7 @@ def calibrate_detector(store: Store, audit_id: int, name: str, *, by_reviews: bo
     scores, is_spoof, ids, labels_hash = _labelled_scores(store, audit_id, by_reviews=by_reviews)
     fitted, before = fit_calibration(scores, is_spoof), detector.manifest.calibration
     calibrated = fitted.slope * scores + fitted.offset
-    made = {
+    fitted_on = {
         "folder": audit.folder,
         "labels": "reviews" if by_reviews else "protocol",
         "labels_sha256": labels_hash,
@@ -63,12 +64,15 @@ def calibrate_detector(store: Store, audit_id: int, name: str, *, by_reviews: bo
         name=name,
         calibration=_after(before, fitted),
         thresholds=choose_thresholds(calibrated, is_spoof),
-        provenance=detector.manifest.provenance | {"calibrated_on": made},
+        provenance=detector.manifest.provenance | {"calibrated_on": fitted_on},
         figures=_figures(detector.manifest, scores, is_spoof, ids, f"audit {audit_id}"),
     )
     network = detector.graph_path if detector.is_foreign else detector.load_model()
     card = model_card(manifest) if detector.is_foreign else _card(detector, manifest)
-    return save_detector(out / name, network, manifest, card=card)
+    made = save_detector(out / name, network, manifest, card=card)
+    if familiarity := load_familiarity(detector):  # of the same network; what was wrong at a score of 0 is another matter now
+        save_familiarity(made.folder, replace(familiarity, detector_hash=made.hash, figures=familiarity.warned_figures))
+    return made
 
 
 def held_out_scores(scores: np.ndarray, is_spoof: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -21,11 +21,14 @@ from PIL import Image
 from core.calibration import Thresholds, verdict_of
 from core.checkpoints import Detector
 from core.errors import CoreError
+from core.evaluation.inconclusive_band import COLUMNS, band_coverage, share_words
+from core.evaluation.verdict_policy import measured_scores
 from core.evidence.contents import json_lines, path_of, worst_score
 from core.evidence.records import LOG, RECORDINGS, TOLERANCE, Manifest
+from core.familiarity import distance_words, load_familiarity, warning_words
 from core.hostile_text import visible_html
 from core.preview import RecordingPreview, preview_recording
-from core.records import Verdict
+from core.records import Verdict, is_unfamiliar
 from core.reports import figure_words, probability_words
 from core.terms import WARNINGS
 
@@ -123,17 +126,38 @@ def _method(manifest: Manifest, detector: Detector) -> Iterator[str]:
         cells = (figure.split, figure.name, value, interval, f"{figure.num_bona_fide:,}", f"{figure.num_spoof:,}")
         rows.append(tuple(visible_html(cell) for cell in cells))
     yield _html_table(("split", "figure", "value", "95 % interval", "bona fide", "spoofs"), rows, numeric=(2, 3, 4, 5))
+    yield from _band(detector)
+    yield f"<h3>Recordings unlike its training data</h3><p>{visible_html(warning_words(load_familiarity(detector)))}</p>"
     again = "<code>python -m core verify BUNDLE --audio FOLDER</code> derives every score again"
     yield f"<p class=small>{again} (within {TOLERANCE:g} nats).</p>"
 
 
+def _band(detector: Detector) -> Iterator[str]:
+    """What the verdicts leave undecided and get wrong, on the shipped test scores."""
+    measured = measured_scores(detector.name) if detector.is_shipped and detector.manifest.thresholds else None
+    if measured is None:
+        yield "<p>What its verdicts leave undecided, and how often the others are wrong, was not measured here.</p>"
+        return
+    yield "<h3>What its verdicts leave undecided</h3><p>Shares left inconclusive and errors among the rest, on the shipped "
+    yield "test recordings, with 95 % intervals over speakers. The first row is the band in use, the others are what it would be "
+    yield "worth were it wider or narrower.</p>"
+    bands = band_coverage(*measured, detector.manifest.thresholds, widths=(1.0, 0.0, 0.5, 1.5, 2.0))
+    rows = []
+    for band in bands:
+        limits = f"{band.thresholds.lower:+.2f} to {band.thresholds.upper:+.2f}"
+        rows.append((limits + (" (in use)" if band.width == 1 else ""), *map(share_words, band.shares)))
+    yield _html_table(("inconclusive from", *(name.lower() for name in COLUMNS)), rows, numeric=(1, 2, 3, 4))
+
+
 def _table(bundle: Path) -> Iterator[str]:
-    yield "<h2>All recordings</h2><table><thead><tr><th>file<th>verdict<th class=n>spoof score<th>review<th>SHA-256</tr></thead>"
+    yield "<h2>All recordings</h2><table><thead><tr><th>file<th>verdict<th class=n>spoof score<th>warning<th>review<th>SHA-256</tr>"
+    yield "</thead>"
     for line in json_lines(bundle / RECORDINGS):
         verdict = _verdict(line)
         review = line["reviews"][-1] if line["reviews"] else None
         said = visible_html(f"{review['verdict']} ({review['reviewer']})") if review else ""
         yield f"<tr><td>{visible_html(line['path'])}<td class={_css(verdict)}>{verdict}<td class=n>{_score(worst_score(line))}"
+        yield f"<td>{'unfamiliar' if any(is_unfamiliar(d['training_distance']) for d in line['detections']) else ''}"
         yield f"<td>{said}<td class=mono>{(line['sha256'] or 'could not be read')[:16]}</tr>"
     yield "</table>"
 
@@ -174,6 +198,8 @@ def _detection(line: dict[str, Any], detection: dict[str, Any], folder: str, thr
     yield f"<p>Spoof score {_score(detection['spoof_score'])}{chance}; {detection['duration_s']:.2f} s judged.</p>"
     for code in detection["warnings"]:
         yield f"<p class=small>{visible_html(WARNINGS.get(code, code))}</p>"
+    if detection["training_distance"] is not None:
+        yield f"<p class=small>{visible_html(distance_words(detection['training_distance']))}</p>"
     if line["audio_sha256"]:
         try:
             preview = preview_recording(path_of(line, folder), channel=detection["channel"])

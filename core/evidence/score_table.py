@@ -10,7 +10,7 @@ from core.evidence.records import RECORDINGS, SCORES
 from core.store.exports import inert
 
 COLUMNS = ("path", "sha256", "audio_sha256", "file_state", "channel", "verdict", "spoof_score", "probability", "duration_s")
-COLUMNS += ("reason", "warnings", "label", "attack", "review", "reviewer", "review_note")
+COLUMNS += ("reason", "warnings", "training_distance", "label", "attack", "review", "reviewer", "review_note")
 
 
 def write_scores(bundle: Path) -> None:

@@ -27,7 +27,7 @@ from core.evidence.records import (
     Manifest,
     Problem,
 )
-from core.records import Detection, Verdict
+from core.records import Detection, Verdict, is_unfamiliar
 from core.store.events import Event, broken_links
 from core.whole_files import file_sha256
 
@@ -156,6 +156,8 @@ def _check_consistent(line: dict[str, Any], detection: dict[str, Any], detector:
         return
     if detection["verdict"] != verdict_of(score, detector.manifest.thresholds):
         yield Problem(place=place, what=f"verdict {detection['verdict']} does not follow from the score {score:+.4f}")
+    if is_unfamiliar(detection.get("training_distance")) is not ("unfamiliar" in detection["warnings"]):
+        yield Problem(place=place, what="the warning of an unfamiliar recording does not follow from its distance")
     judged = [segment["spoof_score"] for segment in detection["segments"] if segment["spoof_score"] is not None]
     derived = aggregate_scores(judged, detector.manifest.aggregate) if judged else math.nan
     if not abs(derived - score) <= _STORED * (1 + abs(score)):
@@ -185,6 +187,13 @@ def _check_again(line: dict[str, Any], scorer: Scorer, audio: Path, channels: st
         yield from _check_score(line["path"], detection, again.get(detection["channel"]))
 
 
+def _check_distance(place: str, told: float | None, found: float | None) -> Iterator[Problem]:
+    """What was scored before the detector had statistics of its training data has no distance: then nothing is claimed."""
+    if told is not None and (found is None or abs(told - found) > TOLERANCE):
+        now = "cannot be derived again" if found is None else f"{found:.4f} when derived again"
+        yield Problem(place=place, what=f"its distance from the training data is {told:.4f} in the bundle and {now}")
+
+
 def _check_score(path: str, told: dict[str, Any], found: Detection | None) -> Iterator[Problem]:
     place = f"{path}, channel {told['channel']}"
     if found is None or (told["spoof_score"] is None) != (found.spoof_score is None):
@@ -193,6 +202,7 @@ def _check_score(path: str, told: dict[str, Any], found: Detection | None) -> It
         return
     if told["spoof_score"] is None:
         return
+    yield from _check_distance(place, told.get("training_distance"), found.training_distance)
     pairs = [(told["spoof_score"], found.spoof_score)]
     if len(told["segments"]) != len(found.segments):
         yield Problem(place=place, what=f"the bundle has {len(told['segments'])} segments; scored again: {len(found.segments)}")

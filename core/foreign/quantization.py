@@ -48,6 +48,7 @@ def quantize_detector(detector: Detector, name: str, *, out: Path | None = None)
         aggregate=manifest.aggregate,
         calibration=manifest.calibration,
         thresholds=manifest.thresholds,
+        output_name="logits",
     )
     with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
         path = Path(folder, f"{detector.name}.int8.onnx")

@@ -98,7 +98,7 @@ class _Work:
                     hashes[file.entry_id] = sha256_of(self._path(file))
                 if self.stop.is_set():
                     return
-            known = self.ledger.known_hashes(hashes.values())
+            known = self.ledger.known_hashes(hashes.values(), with_distance=self.scorer.familiarity is not None)
             for file in page:
                 sha256 = hashes.get(file.entry_id)
                 if file.entry_id in HANDS.num_deaths and (refused := self._tried(file, sha256)):

@@ -134,8 +134,8 @@ class ParquetLedger:
             found.append(PendingFile(entry_id=after, path_bytes=row["path_bytes"], size_bytes=row["size_bytes"]))
         return tuple(found)
 
-    def known_hashes(self, hashes: Iterable[str]) -> frozenset[str]:
-        """Those contents that this audit has scored."""
+    def known_hashes(self, hashes: Iterable[str], *, with_distance: bool = False) -> frozenset[str]:
+        """Those contents that this audit has scored, with or without a distance: its detector is one and the same."""
         return frozenset(sha256 for sha256 in hashes if bytes.fromhex(sha256) in self._part_of)
 
     def record_results(self, *, scored: Sequence[tuple[int, ScoredRecording]], reused: Sequence[tuple[int, str]]) -> None:

@@ -48,6 +48,7 @@ RESULT_SCHEMA = pa.schema(
         ("silence_share", pa.float32()),
         ("bandwidth_hz", pa.float32()),
         ("warnings", pa.string()),
+        ("training_distance", pa.float64()),  # above 1: unlike what the detector was trained on
         ("duplicate_of", pa.string()),  # path of the first file with the same bytes
         ("label", pa.string()),
         ("attack", pa.string()),
@@ -90,7 +91,7 @@ def result_rows(entry_id: int, entry: dict[str, Any], record: ScoredRecording, d
 def _of_channel(detection: Detection) -> dict[str, Any]:
     segments, quality = detection.segments, detection.quality
     values = asdict(detection)
-    names = ("channel", "verdict", "spoof_score", "probability", "duration_s", "reason_code", "reason")
+    names = ("channel", "verdict", "spoof_score", "probability", "duration_s", "reason_code", "reason", "training_distance")
     row = {name: values[name] for name in names} | {"num_segments": len(segments), "warnings": " ".join(detection.warnings)}
     row |= {"segment_start_s": [segment.start_s for segment in segments], "segment_end_s": [segment.end_s for segment in segments]}
     row |= {"segment_score": [segment.spoof_score for segment in segments]}

@@ -51,6 +51,7 @@ _SCHEMA = pa.schema(
         ("container", pa.string()),
         ("num_channels", pa.int64()),
         ("warnings", pa.string()),
+        ("training_distance", pa.float64()),  # above 1: unlike what the detector was trained on; empty where nobody can tell
         ("duplicate_of", pa.string()),
         ("label", pa.string()),
         ("attack", pa.string()),
@@ -166,6 +167,7 @@ def _query(audit: Audit, condition: sa.ColumnElement[bool]) -> sa.Select:
         "container": recordings.c.container,
         "num_channels": recordings.c.num_channels,
         "warnings": sa.func.coalesce(scores.c.warnings, ""),
+        "training_distance": scores.c.training_distance,
         "duplicate_of": first.c.path,
         "label": entries.c.label,
         "attack": entries.c.attack,

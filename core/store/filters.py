@@ -7,7 +7,7 @@ from pathlib import PurePath
 import sqlalchemy as sa
 
 from core.errors import CoreError
-from core.records import TriageFilter, Verdict
+from core.records import FAMILIAR_UP_TO, TriageFilter, Verdict
 from core.store.schema import entries, reviews, scores
 from core.store.store import Store
 
@@ -47,6 +47,9 @@ def filter_condition(store: Store, audit_id: int, filter: TriageFilter) -> sa.Co
         conditions.append(_within(str(PurePath(filter.folder))))
     if filter.text:
         conditions.append(_contains(filter.text, store.engine.dialect.name))
+    if filter.unfamiliar is not None:
+        is_unfamiliar = sa.func.coalesce(entries.c.training_distance, 0) > FAMILIAR_UP_TO
+        conditions.append(is_unfamiliar if filter.unfamiliar else ~is_unfamiliar)
     if filter.review is not None:
         conditions.append(_reviewed_as(filter.review))
     return sa.and_(*conditions)
@@ -63,9 +66,9 @@ def newest_review() -> sa.ColumnElement[bool]:
     return (reviews.c.recording_id == entries.c.recording_id) & is_newest_review()
 
 
-def of_mode(channels: str) -> sa.ColumnElement[bool]:
-    """The rows of `scores` that belong to an audit's channel mode."""
-    return scores.c.channel == "mix" if channels == "mix" else scores.c.channel != "mix"
+def of_mode(channels: str, table: sa.FromClause = scores) -> sa.ColumnElement[bool]:
+    """The rows of `scores` (or an alias of it) that belong to an audit's channel mode."""
+    return table.c.channel == "mix" if channels == "mix" else table.c.channel != "mix"
 
 
 def _within(folder: str) -> sa.ColumnElement[bool]:

@@ -42,6 +42,7 @@ _RESULT_COLUMNS = (
     "codec",
     "reason_code",
     "reason",
+    "training_distance",
 )
 """What an entry repeats of its riskiest score."""
 
@@ -148,10 +149,18 @@ class Ledger:
         return tuple(PendingFile(entry_id=row.id, path_bytes=row.path_bytes, size_bytes=row.size_bytes) for row in rows)
 
     @patient
-    def known_hashes(self, hashes: Iterable[str]) -> frozenset[str]:
-        """Those contents that the audit's detector scored before in its channel mode."""
+    def known_hashes(self, hashes: Iterable[str], *, with_distance: bool = False) -> frozenset[str]:
+        """Those contents that the audit's detector scored before in its channel mode.
+
+        Args:
+            with_distance: leaves out those that were judged when it had no statistics of its training data.
+        """
         query = sa.select(recordings.c.sha256).distinct().join(scores).where(recordings.c.sha256.in_(list(hashes)))
         query = query.where((scores.c.detector_hash == self.detector_hash) & of_mode(self.channels))
+        if with_distance:
+            other = scores.alias()
+            same = (other.c.recording_id == recordings.c.id) & (other.c.detector_hash == self.detector_hash)
+            query = query.where(~sa.exists().where(same, of_mode(self.channels, other), _lacks_distance(other)))
         with self.store.reading() as connection:
             return frozenset(connection.scalars(query))
 
@@ -227,6 +236,8 @@ class Ledger:
             (row.recording_id, row.channel)
             for row in connection.execute(sa.select(scores.c.recording_id, scores.c.channel).where(*have))
         }
+        for recording_id, channel in sorted(before & detections.keys()):
+            self._add_distance(connection, recording_id, detections[recording_id, channel])
         new = {key: detections[key] for key in sorted(detections) if key not in before}
         if not new:
             return
@@ -239,6 +250,15 @@ class Ledger:
         rows = [_segments_row(score_ids[key], detection) for key, detection in new.items() if detection.segments]
         if rows:
             connection.execute(self.store.insert_new(segments), rows)
+
+    def _add_distance(self, connection: sa.Connection, recording_id: int, detection: Detection) -> None:
+        """To a score from before the detector had statistics of its training data; the score itself stays."""
+        if detection.training_distance is None:
+            return
+        this = scores.c.recording_id == recording_id, scores.c.detector_hash == self.detector_hash
+        values = {"training_distance": detection.training_distance, "warnings": " ".join(detection.warnings)}
+        this += (scores.c.channel == detection.channel, _lacks_distance(scores))
+        connection.execute(scores.update().where(*this).values(values))
 
     def _riskiest(self, connection: sa.Connection, hashes: set[str]) -> dict[str, dict]:
         """SHA-256 -> the entry columns of that content's riskiest channel (a refused one only if all are)."""
@@ -258,6 +278,10 @@ class Ledger:
             if other is None or _risk(columns) > _risk(other):
                 best[row["sha256"]] = columns
         return best
+
+
+def _lacks_distance(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    return table.c.spoof_score.is_not(None) & table.c.training_distance.is_(None)
 
 
 def _entry_row(audit_id: int, file: FoundFile, trials: dict[str, Trial]) -> dict:
@@ -294,6 +318,7 @@ def _score_row(recording_id: int, detector_hash: str, detection: Detection) -> d
         "warnings": " ".join(detection.warnings),
         "reason_code": detection.reason_code,
         "reason": detection.reason,
+        "training_distance": detection.training_distance,
     }
 
 

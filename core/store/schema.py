@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.errors import StoreError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = sa.MetaData()
 
@@ -82,6 +82,7 @@ scores = sa.Table(
     sa.Column("warnings", sa.Text, nullable=False),
     sa.Column("reason_code", sa.String(16)),
     sa.Column("reason", sa.Text),
+    sa.Column("training_distance", sa.Float),
     sa.UniqueConstraint("recording_id", "detector_hash", "channel"),
 )
 
@@ -121,6 +122,7 @@ entries = sa.Table(
     sa.Column("codec", sa.Text),
     sa.Column("reason_code", sa.String(16)),
     sa.Column("reason", sa.Text),
+    sa.Column("training_distance", sa.Float),
     sa.UniqueConstraint("audit_id", "path_bytes").ddl_if(dialect="sqlite"),
     sa.Index("entries_by_progress", "audit_id", "is_done", "id"),
     sa.Index("entries_by_recording", "recording_id"),
@@ -136,7 +138,7 @@ sa.Index(
 )
 # In SQLite a row that only an index of its audit finds costs a search of its own, a million of them seconds: this index holds
 # all that triage filters by, so that a filter is one walk through it. It has the order of risk, read backwards.
-_triage = ("audit_id", "spoof_score", "id", "verdict", "codec", "duration_s", "recording_id", "folder", "path")
+_triage = ("audit_id", "spoof_score", "id", "verdict", "codec", "duration_s", "recording_id", "training_distance", "folder", "path")
 sa.Index("entries_for_triage", *(entries.c[name] for name in _triage)).ddl_if(dialect="sqlite")
 sa.Index("entries_by_verdict", *(entries.c[name] for name in ("audit_id", "verdict", "spoof_score"))).ddl_if(dialect="sqlite")
 # PostgreSQL walks through the table in several processes, but takes an order from an index only where nulls have their place.
@@ -224,6 +226,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE TABLE events (audit_id INTEGER NOT NULL REFERENCES audits (id), number INTEGER NOT NULL,"
         " at FLOAT NOT NULL, actor TEXT NOT NULL, action VARCHAR(16) NOT NULL, details TEXT NOT NULL,"
         " hash VARCHAR(64) NOT NULL, PRIMARY KEY (audit_id, number))",
+    ),
+    5: (
+        "ALTER TABLE scores ADD COLUMN training_distance FLOAT",
+        "ALTER TABLE entries ADD COLUMN training_distance FLOAT",
+        "DROP INDEX IF EXISTS entries_for_triage",
     ),
 }
 """Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes.

@@ -6,9 +6,10 @@ import streamlit as st
 
 from core.checkpoints import Detector, DetectorManifest
 from core.errors import DECODER_FAILURES, AudioRefusal
+from core.familiarity import load_familiarity, warning_words
 from core.figures import recording_figure, timeline_figure
 from core.preview import PART_S, part_starts, part_with_highest
-from core.records import AudioInfo, Detection, Verdict
+from core.records import AudioInfo, Detection, Verdict, is_unfamiliar
 from core.reports import clock_words, figure_words, file_words, probability_words, recording_json, segments_csv, verdict_words
 from core.terms import TERMS, WARNINGS, explained
 from pages.components import resources
@@ -21,6 +22,11 @@ _STYLE = {
     Verdict.BONA_FIDE: (st.info, ":material/check_circle:"),
     Verdict.REFUSED: (st.warning, ":material/block:"),
 }
+_WHAT_TO_DO = (
+    "What to do: listen whether it is speech at all, and what lies over it (a line, music, noise, a room). **Stress test** shows "
+    "what such changes do to its verdict, another detector may know such recordings, and with labels for some of them "
+    "**Batch audit** calibrates this one anew. The verdict stays as it is."
+)
 
 
 def show_detections(
@@ -62,8 +68,10 @@ def _show_channel(
     else:
         _show_numbers(detection, detector)
     for code in detection.warnings:
-        st.caption(f":material/info: {WARNINGS[code]}")
+        if code != "unfamiliar":
+            st.caption(f":material/info: {WARNINGS[code]}")
     advise_on_recording(detection.warnings, detector)
+    _show_familiarity(detection, detector)
     if path is None or sha256 is None or detection.reason_code in DECODER_FAILURES:
         return
     start_s = _choose_part(detection, detector.manifest, key=key) if detection.duration_s > PART_S else 0.0
@@ -104,6 +112,21 @@ def _choose_part(detection: Detection, manifest: DetectorManifest, *, key: str) 
     return start_s
 
 
+def _show_familiarity(detection: Detection, detector: Detector) -> None:
+    """The warning of a recording that is unlike the training data, with what it is worth; else that there is none, or cannot be."""
+    if detection.verdict is Verdict.REFUSED:
+        return
+    familiarity = load_familiarity(detector)
+    if is_unfamiliar(detection.training_distance):
+        st.warning(
+            f"**Unfamiliar.** {WARNINGS['unfamiliar']} {warning_words(familiarity)}\n\n{_WHAT_TO_DO}", icon=":material/explore:"
+        )
+    elif familiarity is None:
+        st.caption(f":material/explore: {warning_words(None)}")
+    elif detection.training_distance is None:
+        st.caption(":material/explore: Its distance from the training data was not measured when it was scored.")
+
+
 def _show_numbers(detection: Detection, detector: Detector) -> None:
     manifest = detector.manifest
     row = st.container(horizontal=True, gap="medium")  # wraps where the window is narrow
@@ -120,6 +143,9 @@ def _show_numbers(detection: Detection, detector: Detector) -> None:
     length_s = manifest.window_s
     windows = f"Windows of {length_s:.4g} s, every {length_s / 2:.4g} s; a shorter recording is repeated to fill one."
     row.metric("Segments", str(len(detection.segments)), help=windows, width="content")
+    if detection.training_distance is not None:
+        words = f"In limits: above 1 the recording is unfamiliar. {warning_words(load_familiarity(detector))}"
+        row.metric("Distance from training", f"{detection.training_distance:.2f}", help=words, width="content")
 
 
 def _score_help(manifest: DetectorManifest) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import pandas as pd
 import streamlit as st
 
 from core.figures import VERDICT_COLOURS
-from core.records import Audit, TriageFilter, TriagePage, TriageRow, Verdict
+from core.records import Audit, TriageFilter, TriagePage, TriageRow, Verdict, is_unfamiliar
 from core.store.store import Store
 from core.store.triage import triage_page
+from core.terms import WARNINGS
 from pages.components import resources
 from pages.components.frame import plain
 
 _REVIEWS = {"Any": None, "Not yet reviewed": "unreviewed", "Reviewed": "reviewed", "Reviewed as spoof": "spoof"}
 _REVIEWS |= {"Reviewed as inconclusive": "inconclusive", "Reviewed as bona fide": "bona fide"}
+_FAMILIAR = {"Any": None, "Unfamiliar": True, "Not unfamiliar": False}
 _SYMBOLS = {Verdict.SPOOF: "▲", Verdict.INCONCLUSIVE: "◆", Verdict.BONA_FIDE: "●", Verdict.REFUSED: "✕"}
 _COLOURS = {f"{_SYMBOLS[verdict]} {verdict}": f"color: {colour}" for verdict, colour in VERDICT_COLOURS.items()}
 _ORDERS = {"Highest score first": "risk", "Lowest score first": "safe", "Path": "path", "Longest first": "duration"}
@@ -36,6 +39,9 @@ def choose_filter(store: Store, audit: Audit, *, is_calibrated: bool = True) -> 
         formats = middle.multiselect("Format", all_codecs, key=f"formats-{audit_id}", placeholder="All formats")
         low = right.number_input(f"Score at least{unit}", value=None, key=f"low-{audit_id}", step=0.5)
         high = right.number_input(f"Score at most{unit}", value=None, key=f"high-{audit_id}", step=0.5)
+        familiar = left.selectbox(
+            "Like the training data", list(_FAMILIAR), key=f"familiar-{audit_id}", help=WARNINGS["unfamiliar"]
+        )
     return TriageFilter(
         verdicts=tuple(verdicts),
         text=text,
@@ -45,6 +51,7 @@ def choose_filter(store: Store, audit: Audit, *, is_calibrated: bool = True) -> 
         codecs=tuple(formats),
         min_score=low,
         max_score=high,
+        unfamiliar=_FAMILIAR[familiar],
     )
 
 
@@ -108,6 +115,13 @@ def _held_page(store: Store, audit_id: int, chosen: TriageFilter, *, offset: int
     return page, key, opened
 
 
+def _remarks(row: TriageRow) -> Iterator[str]:
+    if is_unfamiliar(row.training_distance):
+        yield "unfamiliar"
+    if row.duplicate_of:
+        yield "same bytes as another file"
+
+
 def _score_title(is_calibrated: bool) -> str:
     return "Score (nats)" if is_calibrated else "Score"
 
@@ -123,7 +137,7 @@ def _frame(rows: tuple[TriageRow, ...], is_calibrated: bool) -> pd.io.formats.st
             "Format": row.codec,
             "Review": f"{row.review.verdict} ({row.review.reviewer})" if row.review else "",
             "Truth": (row.attack or row.label) if row.label else None,
-            "Remarks": row.reason or ("same bytes as another file" if row.duplicate_of else ""),
+            "Remarks": row.reason or ", ".join(_remarks(row)),
         }
         for row in rows
     ]

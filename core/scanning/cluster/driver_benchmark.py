@@ -61,7 +61,7 @@ class MadeUpActor(ScoringActor):
 
     def score(self, piece: Piece) -> ScoredPiece:
         """A score that follows from the recording's hash."""
-        made_up = {number: int(sketch.sha256[:6], 16) / 2**20 - 8.0 for number, sketch in piece.sketches}
+        made_up = {number: (int(sketch.sha256[:6], 16) / 2**20 - 8.0, 0.5) for number, sketch in piece.sketches}
         return ScoredPiece(scores=tuple((place, made_up[place[0]]) for place in piece.places), sketches=piece.sketches)
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
-from core.detect import record_of
+from core.detect import WindowScore, record_of
 from core.errors import AudioRefusal
+from core.familiarity import load_familiarity
 from core.records import Audit, PendingFile
 from core.scanning.cluster.decoding import decode_files, hash_files
 from core.scanning.cluster.fleet import Fleet, Member
@@ -55,7 +56,7 @@ class _Chunk:
 
     files: tuple[PendingFile, ...]
     num_crashes: int = 0
-    scores: defaultdict[int, dict[tuple[int, int], float]] = field(default_factory=lambda: defaultdict(dict))
+    scores: defaultdict[int, dict[tuple[int, int], WindowScore]] = field(default_factory=lambda: defaultdict(dict))
     sketches: dict[int, Sketch] = field(default_factory=dict)
     generator: Any = None
     num_open: int = 0
@@ -82,6 +83,7 @@ class Flow:
     def __init__(self, fleet: Fleet, ledger: Ledger, audit: Audit, stop: threading.Event, results: Results) -> None:
         self.fleet, self.ledger, self.audit, self.stop, self.results = fleet, ledger, audit, stop, results
         self.manifest = fleet.detector.manifest
+        self._has_distance = load_familiarity(fleet.detector) is not None
         # No retries by Ray: a chunk is done again as a whole, and counted. A core for each task: Ray ends processes beyond the
         # number of cores as soon as they are idle, and a new one has everything to import.
         options = {"max_retries": 0, "num_cpus": 1, "scheduling_strategy": "SPREAD"}
@@ -215,7 +217,7 @@ class Flow:
             _cause(error)
             self._begin_hashing(files)
             return
-        known = self.ledger.known_hashes({sha256 for sha256 in found if sha256})
+        known = self.ledger.known_hashes({sha256 for sha256 in found if sha256}, with_distance=self._has_distance)
         for file, sha256 in zip(files, found, strict=True):
             if sha256 in known:
                 self.results.put(Result(file.entry_id, sha256, None, is_known=True))

@@ -11,6 +11,7 @@ from pathlib import Path
 from core.cache import cache_folder
 from core.checkpoints import Detector, load_detector
 from core.errors import DetectorError
+from core.familiarity import FAMILIARITY_FILE
 from core.runtime import exported_name, exported_network
 
 
@@ -47,9 +48,19 @@ def unpack(parcel: DetectorParcel) -> Detector:
         detector = load_detector(folder)
     if detector.hash != parcel.hash:
         raise DetectorError(f"The detector in {folder} is {detector.hash[:12]}, not {parcel.hash[:12]}; delete that folder.")
+    _bring_familiarity(folder, dict(parcel.files).get(FAMILIARITY_FILE))
     if parcel.network is not None and not (cache_folder() / exported_name(detector)).is_file():
         _write_file(cache_folder() / exported_name(detector), parcel.network)
     return detector
+
+
+def _bring_familiarity(folder: Path, content: bytes | None) -> None:
+    """The statistics as they were sent: they are no part of the hash that names the folder, which may be from an earlier scan."""
+    path = folder / FAMILIARITY_FILE
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_bytes() != content:
+        _write_file(path, content)
 
 
 def _write(folder: Path, files: tuple[tuple[str, bytes], ...]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from core.detect import BATCH_WINDOWS, Scorer
+from core.detect import BATCH_WINDOWS, Scorer, WindowScore
 from core.errors import ScanError
 from core.scanning.cluster.decoding import PIECE_WINDOWS, Piece, Place
 from core.scanning.cluster.parcels import DetectorParcel, unpack
@@ -18,7 +18,7 @@ from core.sketches import Sketch
 class ScoredPiece:
     """A piece with scores in place of windows."""
 
-    scores: tuple[tuple[Place, float], ...]
+    scores: tuple[tuple[Place, WindowScore], ...]
     sketches: tuple[tuple[int, Sketch], ...]
 
 
@@ -44,9 +44,10 @@ class ScoringActor:
 
     def score(self, piece: Piece) -> ScoredPiece:
         """Scores a piece in the batches of a scan."""
-        scores: list[float] = []
+        found: list[WindowScore] = []
         for first in range(0, len(piece.windows), self.batch_windows):
             # Shared memory is read-only, which PyTorch does not know of.
             batch = torch.from_numpy(piece.windows[first : first + self.batch_windows].copy())
-            scores += self.scorer.score_windows(batch).tolist()
-        return ScoredPiece(scores=tuple(zip(piece.places, scores, strict=True)), sketches=piece.sketches)
+            scores, distances = self.scorer.judge_windows(batch)
+            found += zip(scores.tolist(), distances.tolist(), strict=True)
+        return ScoredPiece(scores=tuple(zip(piece.places, found, strict=True)), sketches=piece.sketches)
