@@ -55,13 +55,16 @@ def scored(
     codec: str = "PCM_16",
     duration_s: float = 4.0,
     warnings: tuple[str, ...] = (),
+    training_distance: float | None = None,
 ) -> ScoredRecording:
     """A recording with a detection per score; None is a refusal."""
     info = AudioInfo(
         container="WAV", codec=codec, sample_rate_hz=16_000, num_channels=len(spoof_scores), duration_s=duration_s, size_bytes=1_000
     )
     names = ["mix"] if channels == "mix" else [str(i + 1) for i in range(len(spoof_scores))]
-    detections = tuple(_detection(name, score, duration_s, warnings) for name, score in zip(names, spoof_scores, strict=True))
+    detections = tuple(
+        _detection(name, score, duration_s, warnings, training_distance) for name, score in zip(names, spoof_scores, strict=True)
+    )
     return ScoredRecording(path=path, sha256=sha256(content or path), info=info, detections=detections)
 
 
@@ -70,7 +73,9 @@ def unreadable(path: str) -> ScoredRecording:
     return ScoredRecording(path=path, sha256=None, info=None, detections=(_refusal("mix", "unreadable", "No permission.", 0.0),))
 
 
-def _detection(channel: str, spoof_score: float | None, duration_s: float, warnings: tuple[str, ...]) -> Detection:
+def _detection(
+    channel: str, spoof_score: float | None, duration_s: float, warnings: tuple[str, ...], training_distance: float | None
+) -> Detection:
     if spoof_score is None:
         return _refusal(channel, "silent", "Nothing louder than -60 dBFS.", duration_s)
     segment = SegmentScore(start_s=0.0, end_s=duration_s, spoof_score=spoof_score)
@@ -83,6 +88,7 @@ def _detection(channel: str, spoof_score: float | None, duration_s: float, warni
         duration_s=duration_s,
         quality=QUALITY,
         warnings=warnings,
+        training_distance=training_distance,
     )
 
 

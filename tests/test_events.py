@@ -6,13 +6,20 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from ledger_records import make_audit, scored
 
+from core.evaluation.systems import attach_protocol
+from core.evaluation.trial_sets import make_trial_set
+from core.records import TriageFilter
 from core.store.events import audit_events, broken_links, named_recordings
+from core.store.exports import export_audit, export_bytes
 from core.store.store import Store
 from core.store.triage import add_reviews, entry_detail
+from core.whole_files import file_sha256
 
 
 @pytest.fixture
@@ -35,6 +42,21 @@ def test_the_log_tells_who_did_what_and_is_chained(store: Store) -> None:
     assert [event.number for event in log] == list(range(1, len(log) + 1))
     assert broken_links(log) == ()
     assert [event.action for event in audit_events(store, other)][:1] == ["created"]
+
+
+def test_exports_and_labels_are_told(store: Store, tmp_path: Path) -> None:
+    audit_id, _ = make_audit(store, [scored("a.wav", 2.0), scored("b.wav", 1.0)])
+    protocol = make_trial_set("mine", pd.DataFrame({"utterance": ["a", "z"], "label": ["spoof", "bona fide"]}))
+    attach_protocol(store, audit_id, protocol, by="Ada")
+    export_audit(store, audit_id, tmp_path / "a.csv", TriageFilter(text="b"), by="Ben")
+    export_bytes(store, audit_id, ".jsonl")
+    labelled, first, second = (event for event in audit_events(store, audit_id) if event.action in ("labelled", "exported"))
+    assert (labelled.actor, json.loads(labelled.details)["name"], json.loads(labelled.details)["num_files"]) == ("Ada", "mine", 1)
+    said = json.loads(first.details)
+    assert (first.actor, said["name"], said["num_rows"], said["filter"]["text"]) == ("Ben", "a.csv", 1, "b")
+    assert said["sha256"] == file_sha256(tmp_path / "a.csv")
+    assert json.loads(second.details)["name"] == f"audit-{audit_id}.jsonl"
+    assert broken_links(audit_events(store, audit_id)) == ()
 
 
 def test_a_log_that_was_tampered_with_is_told(store: Store) -> None:

@@ -23,6 +23,7 @@ from core.evidence.bundle import files_of, make_bundle
 from core.evidence.bundling import bundle_zip, bundling, is_bundled
 from core.evidence.contents import audio_sha256
 from core.evidence.records import LOG, MANIFEST, RECORDINGS, REPORT, SCORES, SEAL
+from core.evidence.report import band_lines
 from core.evidence.verify import verify_bundle
 from core.records import ScanSettings, TriageFilter
 from core.scanning.scan import prepare_audit, run_audit
@@ -113,6 +114,34 @@ def test_the_report_stands_alone_and_names_are_text(case: tuple[Store, Path, Pat
     assert report.count("data:image/png;base64,") == 7  # all that could be decoded, the copy too
     for words in ("Summary", "Method", "Error rates of the detector", "What this cannot show", "Log of the audit"):
         assert f"<h2>{words}</h2>" in report
+
+
+def test_the_report_says_what_verdicts_and_warnings_are_worth(case: tuple[Store, Path, Path]) -> None:
+    report = (case[2] / REPORT).read_text(encoding="utf-8")
+    assert "how often the others are wrong, was not measured here" in report  # of a detector that is not shipped
+    assert "Recordings unlike its training data" in report
+    distances = [d["training_distance"] for line in lines_of(case[2] / RECORDINGS) for d in line["detections"]]
+    num = sum(distance is not None and distance > 1 for distance in distances)
+    assert 0 < num < len(distances)
+    assert report.count("<td>unfamiliar") == num
+    assert report.count("times the limit, so it is unlike the training data") == num
+    shipped = "".join(band_lines(detector_named("vgg27-spectrogram")))
+    assert "33.7 % (27.7 to 40.5)" in shipped
+    assert "-1.73 to +0.97 (in use)" in shipped
+
+
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_a_forged_distance_is_named(copy: Path, case: tuple[Store, Path, Path], is_hidden: bool) -> None:
+    def forge(lines: list[dict]) -> None:
+        warned = next(d for line in lines for d in line["detections"] if "unfamiliar" in d["warnings"])
+        warned["training_distance"] = 0.5
+        warned["warnings"] = [] if is_hidden else warned["warnings"]
+
+    whats = [problem.what for problem in verify_bundle(sealed(copy, forge), audio=case[1] if is_hidden else None)]
+    if is_hidden:
+        assert any("distance from the training data is 0.5000 in the bundle and" in what for what in whats)
+    else:
+        assert whats == ["the warning of an unfamiliar recording does not follow from its distance"]
 
 
 def test_every_changed_byte_is_found_and_named(copy: Path) -> None:

@@ -25,7 +25,7 @@ from core.store.store import Store
 from core.store.triage import add_reviews
 
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-NUMBERS = {"spoof_score", "probability", "duration_s", "sample_rate_hz", "num_segments", "num_channels"}
+NUMBERS = {"spoof_score", "probability", "duration_s", "sample_rate_hz", "num_segments", "num_channels", "training_distance"}
 FORMULAS = ["=1+1.wav", "+1.wav", "-1.wav", "@SUM(1).wav", "\t=1.wav", "\r=1.wav", "\n=1.wav", "＝1.wav"]
 
 
@@ -38,8 +38,8 @@ def store(any_store: Store) -> Store:
 def audit_id(store: Store) -> int:
     """Three files of two contents, one refused, one unreadable, one pending; the first is labelled and reviewed."""
     records = [
-        scored("b/one.wav", 2.5, content="same", warnings=("clipped", "short")),
-        scored("a/copy.wav", 2.5, content="same", warnings=("clipped", "short")),
+        scored("b/one.wav", 2.5, content="same", warnings=("clipped", "short"), training_distance=1.25),
+        scored("a/copy.wav", 2.5, content="same", warnings=("clipped", "short"), training_distance=1.25),
         scored('b/quiet, "so".wav', None, codec="OPUS"),
         unreadable("gone.wav"),
     ]
@@ -89,7 +89,8 @@ def test_columns_are_these_in_this_order() -> None:
     assert (
         tuple(
             "path sha256 verdict spoof_score probability duration_s sample_rate_hz codec num_segments reason channel container "
-            "num_channels warnings duplicate_of label attack review reviewer review_note reviewed_at detector detector_hash".split()
+            "num_channels warnings training_distance duplicate_of label attack review reviewer review_note reviewed_at "
+            "detector detector_hash".split()
         )
         == EXPORT_COLUMNS
     )
@@ -109,7 +110,8 @@ def test_every_format_gives_back_the_rows(tmp_path: Path, store: Store, audit_id
         "path": "b/one.wav", "sha256": sha256("same"), "verdict": "spoof", "spoof_score": 2.5,
         "probability": pytest.approx(0.924141819978757, rel=1e-12), "duration_s": 4.0, "sample_rate_hz": 16_000,
         "codec": "PCM_16", "num_segments": 1, "reason": None, "channel": "mix", "container": "WAV", "num_channels": 1,
-        "warnings": "clipped short", "duplicate_of": None, "label": "spoof", "attack": "A07", "review": "bona fide",
+        "warnings": "clipped short", "training_distance": 1.25, "duplicate_of": None, "label": "spoof", "attack": "A07",
+        "review": "bona fide",
         "reviewer": "Ann", "review_note": "clear\nvoice; ümlaut", "detector": "fake", "detector_hash": "ab" * 32,
     }  # fmt: skip
     assert (copy["duplicate_of"], copy["sha256"], copy["spoof_score"], copy["reviewer"]) == (

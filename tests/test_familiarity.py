@@ -257,12 +257,13 @@ def test_the_statistics_travel_with_a_detector(copied: Detector, tmp_path: Path,
 # In the store ----------------------------------------------------------------------------------------------------
 
 
-def _at(record, distance: float | None):
-    return replace(record, detections=tuple(replace(d, training_distance=distance) for d in record.detections))
-
-
 def test_unfamiliar_files_are_filtered(any_store: Store) -> None:
-    records = [_at(scored("a.wav", 2.0), 1.5), _at(scored("b.wav", 1.0), 0.5), scored("c.wav", 0.0), scored("d.wav", None)]
+    records = [
+        scored("a.wav", 2.0, training_distance=1.5),
+        scored("b.wav", 1.0, training_distance=0.5),
+        scored("c.wav", 0.0),
+        scored("d.wav", None),
+    ]
     audit_id, ids = make_audit(any_store, records)
     found = {
         wanted: [row.path for row in triage_page(any_store, audit_id, TriageFilter(unfamiliar=wanted)).rows]
@@ -281,7 +282,8 @@ def test_what_was_scored_without_a_distance_gets_one_and_keeps_its_score(any_sto
     assert ledger.known_hashes(hashes) == set(hashes)
     assert ledger.known_hashes(hashes, with_distance=True) == {sha256("b.wav")}  # a refusal has none
     ids = list_files(ledger, ["a.wav"])
-    ledger.record_results(scored=[(ids["a.wav"], _at(scored("a.wav", 2.5, warnings=("unfamiliar",)), 1.25))], reused=[])
+    again = scored("a.wav", 2.5, warnings=("unfamiliar",), training_distance=1.25)
+    ledger.record_results(scored=[(ids["a.wav"], again)], reused=[])
     (row,) = triage_page(any_store, audit_id).rows
     assert (row.spoof_score, row.training_distance) == (2.0, 1.25)
     assert entry_detail(any_store, row.entry_id).detections[0].warnings == ("unfamiliar",)

@@ -121,3 +121,6 @@ def test_nobody_gets_in_without_signing_in_and_reviews_carry_the_name(
     page.goto(f"{guarded.url}/Batch_audit")
     page.get_by_text("may look and not do this").first.wait_for()
     assert page.get_by_role("button", name="Start the audit").count() == 0
+    page.goto(f"{guarded.url}/Attack_lab")
+    page.get_by_text("may look and not do this").first.wait_for()
+    assert page.get_by_role("button", name="Make spoofs").count() == 0

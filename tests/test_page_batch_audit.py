@@ -295,3 +295,27 @@ def test_another_filter_begins_on_the_first_page(page: AppTest, store, tiny_dete
     assert len(page.dataframe[0].value) == 2
     page.text_input(key="text-1").set_value("r000").run()
     assert len(page.dataframe[0].value) == 10
+
+
+def test_unfamiliar_recordings_are_filtered_and_warned_of(
+    lively_detector, store, tmp_path: Path, write_recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARWITNESS_ROOTS", str(tmp_path))
+    write_recordings(tmp_path / "calls", 8)
+    run_audit(store, prepare_audit(store, str(tmp_path / "calls"), lively_detector, ScanSettings()))
+    unfamiliar = triage_page(store, 1, TriageFilter(unfamiliar=True)).rows
+    assert 0 < len(unfamiliar) < 8
+    page = AppTest.from_file(HOME, default_timeout=60).switch_page("pages/1_Batch_audit.py")
+    page.query_params["audit"], page.query_params["entry"] = "1", str(unfamiliar[0].entry_id)
+    page.run()
+    page.selectbox(key="familiar-1").set_value("Unfamiliar").run()
+    assert not page.exception
+    table = next(frame.value for frame in page.dataframe if "Remarks" in frame.value)
+    assert table["Remarks"].tolist() == ["unfamiliar"] * len(unfamiliar)
+    words = _words(page)
+    assert "**Unfamiliar.**" in words
+    assert "was not measured" in words  # how often it is raised for nothing: nobody measured it for this detector
+    assert "What to do" in words
+    page.selectbox(key="familiar-1").set_value("Not unfamiliar").run()
+    table = next(frame.value for frame in page.dataframe if "Remarks" in frame.value)
+    assert table["Remarks"].tolist() == [""] * (8 - len(unfamiliar))

@@ -14,6 +14,7 @@ import torch
 
 from core.checkpoints import Detector, load_detector
 from core.errors import CoreError
+from core.familiarity import load_familiarity
 from core.features import build_front_end
 from core.metrics import equal_error_rate
 from core.models import MODELS
@@ -86,7 +87,17 @@ def test_the_detector_is_installed_whole(published: Detector, trained: Path) -> 
     best = load_trained(trained / "run", tiny_recipe())
     weights = loaded.load_model().state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in best.state_dict().items())
-    assert sorted(path.name for path in published.folder.iterdir()) == ["README.md", "detector.json", "weights.safetensors"]
+    files = ["README.md", "detector.json", "familiarity.safetensors", "weights.safetensors"]
+    assert sorted(path.name for path in published.folder.iterdir()) == files
+
+
+def test_the_detector_knows_what_it_was_trained_on(published: Detector, trained: Path) -> None:
+    familiarity = load_familiarity(published)
+    assert familiarity.data == {split: load_split(trained / "data", split).data_hash for split in ("train", "dev")}
+    assert familiarity.means.shape == (2, 36)
+    warned = familiarity.figure("test", "warned")
+    assert (warned.num_bona_fide, warned.num_spoof) == (12, 12)
+    assert 0 <= warned.low <= warned.value <= warned.high <= 1
 
 
 def test_scores_and_figures_are_those_of_the_network(published: Detector, trained: Path, scores_folder: Path) -> None:

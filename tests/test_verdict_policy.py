@@ -80,3 +80,11 @@ def test_the_shipped_detector_was_measured_and_others_were_not(monkeypatch: pyte
 def test_impossible_policies_are_refused(prevalence: float, ratio: float) -> None:
     with pytest.raises(CoreError, match="between 0 and 1"):
         Policy(prevalence=prevalence, cost_ratio=ratio)
+
+
+@pytest.mark.parametrize(("lower", "upper", "words"), [(-1, 1, ""), (-1, 3.5, "above the highest"), (-3.5, 1, "below the lowest")])
+def test_figures_beyond_all_measured_scores_are_called_extrapolated(lower: float, upper: float, words: str) -> None:
+    found = outlook(MEASURED, Thresholds(lower=lower, upper=upper), Policy(prevalence=0.1, cost_ratio=1.0), 1_000, title="x")
+    assert words in found.beyond
+    assert bool(found.beyond) is bool(words)
+    assert not words or "20 measured scores (-3.00 to +3.00)" in found.beyond

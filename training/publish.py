@@ -11,15 +11,17 @@ import torch
 
 from core.calibration import Calibration, choose_thresholds, fit_calibration
 from core.checkpoints import MAX_MEMBERS, Detector, DetectorManifest, Figure, save_detector
-from core.errors import CoreError
+from core.errors import CoreError, DetectorError
 from core.features import build_front_end
 from core.models import Ensemble
 from core.runs.metrics import read_metrics
+from core.runtime import embedding_scorer
 from training.augment import telephone_line
 from training.card import model_card
 from training.crops import trim_edges
 from training.data import LabelledSplit, load_split, split_names, to_float, to_int16
 from training.evaluate import figures_of, pooled_eer, score_split
+from training.familiarity import add_familiarity
 from training.loop import load_trained
 from training.recipes import Recipe
 from training.run_folder import read_run, recipe_of, utc_now
@@ -30,7 +32,7 @@ MAX_ERROR = 0.05
 
 
 def publish(runs: Sequence[Path], *, name: str, out: Path, scores_out: Path) -> Detector:
-    """Makes a detector folder with its card, and a score file of the test split.
+    """Makes a detector folder with its card and what it was trained on, and a score file of the test split.
 
     Calibration and thresholds come from dev; test is only reported (and left out where the data has none).
 
@@ -84,7 +86,17 @@ def publish(runs: Sequence[Path], *, name: str, out: Path, scores_out: Path) -> 
     )
     detector = save_detector(out / name, network, manifest)
     (detector.folder / "README.md").write_text(model_card(detector, scores, splits), encoding="utf-8")
+    _add_familiarity(detector, network, Path(described[0]["data"]["folder"]))
     return detector
+
+
+def _add_familiarity(detector: Detector, network: torch.nn.Module, data: Path) -> None:
+    """Tells the detector what it was trained on; not one whose network has no embedding."""
+    try:
+        scorer = embedding_scorer(network)
+    except DetectorError:
+        return
+    add_familiarity(detector, data, network=scorer, say=lambda _: None)
 
 
 def _splits_of(described: dict[str, Any]) -> dict[str, LabelledSplit]:

@@ -21,6 +21,7 @@ from core.evaluation.shipped_results import shipped_results, shipped_thresholds
 from core.evaluation.stored_trials import drop_scores, drop_unused, save_scores, save_trial_set, stored_scores, stored_trial_set
 from core.evaluation.system_records import System, SystemSummary, TrialSetSummary
 from core.evaluation.trial_sets import TrialSet
+from core.store.events import append_event
 from core.store.schema import audit_labels, systems, trial_sets
 from core.store.store import Store
 
@@ -115,7 +116,7 @@ def remove_system(store: Store, key: str, name: str) -> None:
             raise CoreError(f"There is no imported system {name!r} in this set; shipped results and audits are not removed here.")
 
 
-def attach_protocol(store: Store, audit_id: int, trial_set: TrialSet) -> int:
+def attach_protocol(store: Store, audit_id: int, trial_set: TrialSet, *, by: str | None = None) -> int:
     """Labels an audit's recordings by file name, so that it is a system of that set and a labelled set of its own.
 
     Reviews need no attaching: an audit with reviewed recordings is a labelled set by them.
@@ -135,6 +136,7 @@ def attach_protocol(store: Store, audit_id: int, trial_set: TrialSet) -> int:
         before = connection.scalar(sa.select(audit_labels.c.trial_set_key).where(this))
         connection.execute(audit_labels.delete().where(this))
         connection.execute(audit_labels.insert().values(audit_id=audit_id, trial_set_key=trial_set.key))
+        append_event(connection, audit_id, "labelled", actor=by, name=trial_set.name, trial_set=trial_set.key, num_files=num)
         if before is not None:
             drop_unused(connection, before)
     return num

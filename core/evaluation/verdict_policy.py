@@ -63,6 +63,8 @@ class Outlook:
     """Expected number of inconclusive ones."""
     innocent_share: Interval
     """Share of bona fide recordings among those called spoof."""
+    beyond: str = ""
+    """Why its figures are extrapolated, in a sentence: a threshold beyond all measured scores. Empty where none lies there."""
 
     @property
     def cells(self) -> tuple[str, str, str, str, str]:
@@ -125,7 +127,7 @@ def outlook(
         found["innocent_share"] = replace(found["innocent_share"], high=most / (most + right))
     if not (cleared & is_spoof).any():
         found["missed"] = replace(found["missed"], high=num_spoof * most_unseen(len(np.unique(speakers[is_spoof]))))
-    return Outlook(title=title, thresholds=thresholds, **found)
+    return Outlook(title=title, thresholds=thresholds, beyond=_beyond(scores, thresholds), **found)
 
 
 def outlooks(detector_name: str, stored: Thresholds, policy: Policy, num_files: int) -> tuple[Outlook, ...]:
@@ -137,6 +139,19 @@ def outlooks(detector_name: str, stored: Thresholds, policy: Policy, num_files: 
     return (
         outlook(measured, stored, policy, num_files, title=f"As stored: spoof from {stored.upper:+.2f}"),
         outlook(measured, best, policy, num_files, title=f"Cheapest: spoof from {policy.threshold:+.2f}"),
+    )
+
+
+def _beyond(scores: np.ndarray, thresholds: Thresholds) -> str:
+    low, high = scores.min(), scores.max()
+    sides = [(thresholds.upper, "above the highest")] if thresholds.upper > high else []
+    sides += [(thresholds.lower, "below the lowest")] if thresholds.lower < low else []
+    if not sides:
+        return ""
+    where = " and ".join(f"{threshold:+.2f} lies {side}" for threshold, side in sides)
+    return (
+        f"The threshold {where} of the {len(scores):,} measured scores ({low:+.2f} to {high:+.2f}): how many recordings score "
+        "beyond it was not seen, and the figures are extrapolated."
     )
 
 

@@ -126,13 +126,13 @@ def _method(manifest: Manifest, detector: Detector) -> Iterator[str]:
         cells = (figure.split, figure.name, value, interval, f"{figure.num_bona_fide:,}", f"{figure.num_spoof:,}")
         rows.append(tuple(visible_html(cell) for cell in cells))
     yield _html_table(("split", "figure", "value", "95 % interval", "bona fide", "spoofs"), rows, numeric=(2, 3, 4, 5))
-    yield from _band(detector)
+    yield from band_lines(detector)
     yield f"<h3>Recordings unlike its training data</h3><p>{visible_html(warning_words(load_familiarity(detector)))}</p>"
     again = "<code>python -m core verify BUNDLE --audio FOLDER</code> derives every score again"
     yield f"<p class=small>{again} (within {TOLERANCE:g} nats).</p>"
 
 
-def _band(detector: Detector) -> Iterator[str]:
+def band_lines(detector: Detector) -> Iterator[str]:
     """What the verdicts leave undecided and get wrong, on the shipped test scores."""
     measured = measured_scores(detector.name) if detector.is_shipped and detector.manifest.thresholds else None
     if measured is None:

@@ -42,7 +42,7 @@ class Event:
     actor: str
     """An analyst's name, or `user@host` of a process."""
     action: str
-    """`created`, `started`, `ended`, `asked`, `reviewed`, `bundled`."""
+    """`created`, `started`, `ended`, `asked`, `labelled`, `reviewed`, `exported`, `bundled`."""
     details: str
     """JSON."""
     hash: str

@@ -1,4 +1,4 @@
-"""An audit's rows as CSV, Parquet, JSON lines or XLSX: one row per file and channel, by path. Reads the store, never writes it.
+"""An audit's rows as CSV, Parquet, JSON lines or XLSX: one row per file and channel, by path. Tells the audit's log.
 
 Rows are streamed, so that memory stays bounded for any audit, and a file appears under its name when it is whole.
 """
@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from xlsxwriter.exceptions import XlsxWriterException
 
 from core.errors import CoreError
 from core.records import Audit, TriageFilter
+from core.store.events import append_event
 from core.store.filters import CHANNEL_ORDER, EVERYTHING, filter_condition, newest_review, of_mode
 from core.store.schema import entries, recordings, reviews, scores
 from core.store.store import Store
+from core.whole_files import file_sha256
 
 EXPORT_FORMATS = {
     ".csv": "text/csv",
@@ -76,12 +79,13 @@ _Rows = Sequence[tuple]
 _Write = Callable[[_Rows], None]
 
 
-def export_audit(store: Store, audit_id: int, path: Path, filter: TriageFilter = EVERYTHING) -> int:
-    """Writes an audit's scored files; one that exists is replaced when the new one is whole.
+def export_audit(store: Store, audit_id: int, path: Path, filter: TriageFilter = EVERYTHING, *, by: str | None = None) -> int:
+    """Writes an audit's scored files, and into its log that it did; a file that exists is replaced when the new one is whole.
 
     Args:
         path: ends in one of `EXPORT_FORMATS`.
         filter: which files; the order is always by path.
+        by: who asks for it; the user of this process when None.
 
     Returns:
         The number of rows.
@@ -97,10 +101,13 @@ def export_audit(store: Store, audit_id: int, path: Path, filter: TriageFilter =
         with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
             part = Path(folder) / path.name
             num_rows = _write_rows(store, query, part, suffix)
+            said = {"name": path.name, "sha256": file_sha256(part), "num_rows": num_rows, "filter": asdict(filter)}
             os.replace(part, path)
     except (OSError, XlsxWriterException) as error:
         detail = getattr(error, "strerror", None) or error
         raise CoreError(f"The export cannot be written to {path}: {detail}. Choose a folder that exists and has space.") from error
+    with store.writing() as connection:
+        append_event(connection, audit_id, "exported", actor=by, **said)
     return num_rows
 
 
@@ -122,7 +129,7 @@ def check_destination(path: Path) -> None:
         raise CoreError(f"The export cannot be written to {path}: {error.strerror}. Choose another folder.") from None
 
 
-def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter = EVERYTHING) -> bytes:
+def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter = EVERYTHING, *, by: str | None = None) -> bytes:
     """The same as `export_audit` would write, for a download.
 
     Args:
@@ -132,8 +139,8 @@ def export_bytes(store: Store, audit_id: int, suffix: str, filter: TriageFilter 
         CoreError: as `export_audit`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"audit{suffix}"
-        export_audit(store, audit_id, path, filter)
+        path = Path(folder) / f"audit-{audit_id}{suffix}"
+        export_audit(store, audit_id, path, filter, by=by)
         return path.read_bytes()
 
 

@@ -14,7 +14,7 @@ from pages.components import resources
 from pages.components.frame import plain, telling_failures
 from pages.components.links import AUDIT_PAGE
 from pages.components.score_import import IMPORT_ROUND, show_score_import
-from pages.components.sign_in import allows
+from pages.components.sign_in import allows, signed_in_name
 from pages.components.system_picker import open_systems
 
 
@@ -59,7 +59,7 @@ def _show_audits(store: Store) -> None:
         labels = (
             resources.stored_set(sets[key]) if key else resources.trial_set(hashlib.sha256(data).hexdigest(), upload.name, data)
         )
-        num = attach_protocol(store, audit_id, labels)
+        num = attach_protocol(store, audit_id, labels, by=signed_in_name())
         st.session_state[IMPORT_ROUND] += 1
         st.toast(f"{num:,} recordings of audit {audit_id} have labels now.")
         open_systems(key_of_audit(audit_id), [])

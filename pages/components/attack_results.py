@@ -21,6 +21,7 @@ from pages.components.attack_choices import AttackChoices, ChosenAttack
 from pages.components.attack_sources import LabSource
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped, plain
+from pages.components.sign_in import allows
 
 _HELD = "attack-results"
 
@@ -61,7 +62,7 @@ def make_results(sources: Sequence[LabSource], choices: AttackChoices) -> LabRes
     ready = bool(sources) and bool(choices.attacks)
     num = len(sources) * len(choices.attacks)
     label = f"Make {num} spoof{'s' if num != 1 else ''}" if ready else "Make spoofs"
-    if st.button(label, type="primary", icon=":material/science:", disabled=not ready, key="attack-make"):
+    if allows("make") and st.button(label, type="primary", icon=":material/science:", disabled=not ready, key="attack-make"):
         st.session_state[_HELD] = _made(tuple(sources), choices)
     held: LabResults | None = st.session_state.get(_HELD)
     if held is not None and held.is_of != identity(sources, choices):

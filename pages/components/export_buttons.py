@@ -9,6 +9,7 @@ import streamlit as st
 from core.records import TriageFilter
 from core.store.exports import EXPORT_FORMATS, export_bytes
 from core.store.store import Store
+from pages.components.sign_in import signed_in_name
 
 
 def show_exports(store: Store, audit_id: int, chosen: TriageFilter, num_matching: int) -> None:
@@ -19,7 +20,7 @@ def show_exports(store: Store, audit_id: int, chosen: TriageFilter, num_matching
     for suffix, media_type in EXPORT_FORMATS.items():
         row.download_button(
             suffix.removeprefix(".").upper(),
-            partial(export_bytes, store, audit_id, suffix, wanted),
+            partial(export_bytes, store, audit_id, suffix, wanted, by=signed_in_name()),
             file_name=f"audit-{audit_id}{suffix}",
             mime=media_type,
             key=f"export-{audit_id}-{suffix}",

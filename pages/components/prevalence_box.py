@@ -10,6 +10,7 @@ from core.evaluation.verdict_policy import COST_RATIOS, PREVALENCES, Policy, out
 from core.records import Audit, TriageFilter
 from core.store.store import Store
 from core.store.triage import triage_page
+from pages.components.frame import escaped
 
 _HEADS = (
     "Verdicts",
@@ -45,6 +46,9 @@ def show_prevalence_box(store: Store, audit: Audit, detector: Detector) -> None:
     counts = [triage_page(store, audit.id, TriageFilter(min_score=row.thresholds.upper), limit=1).num_rows for row in rows]
     table = [dict(zip(_HEADS, (*row.cells, f"{num:,}"), strict=True)) for row, num in zip(rows, counts, strict=True)]
     st.dataframe(pd.DataFrame(table), hide_index=True, key="policy-table")
+    for row in rows:
+        if row.beyond:
+            st.warning(f"**{escaped(row.title)}.** {escaped(row.beyond)}", icon=":material/unknown_med:")
     st.caption(
         f"Expected of {audit.num_judged:,} judged recordings, with 95 % intervals, by the error rates measured on the shipped test "
         "set. They hold for recordings like those: on telephone lines, in noise and against new systems there are more errors "

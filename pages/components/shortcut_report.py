@@ -15,6 +15,7 @@ from pages.components.detector_picker import pick_detector
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped, plain, telling_failures
 from pages.components.shortcut_set import LabelledSet, choose_set
+from pages.components.sign_in import allows
 
 _REPORT, _EFFECTS = "shortcut-report", "shortcut-effects"
 
@@ -47,7 +48,7 @@ def _show_stored(audit: ShortcutAudit) -> None:
 
 def _show_labels(chosen: LabelledSet) -> None:
     st.header("Do the labels leak?", anchor=False)
-    if st.button("Probe the set", type="primary", icon=":material/troubleshoot:", key="shortcut-probe"):
+    if allows("make") and st.button("Probe the set", type="primary", icon=":material/troubleshoot:", key="shortcut-probe"):
         from core.shortcuts.probes import audit_labels
 
         st.session_state[_REPORT] = None
@@ -92,7 +93,7 @@ def _show_detector(chosen: LabelledSet) -> None:
     )
     detector: Detector = pick_detector(key="shortcut-detector")
     key = f"{chosen.key}-{detector.hash}"
-    if st.button("Change each feature and listen again", icon=":material/tune:", key="shortcut-intervene"):
+    if allows("make") and st.button("Change each feature and listen again", icon=":material/tune:", key="shortcut-intervene"):
         from core.shortcuts.interventions import audit_detector
 
         st.session_state[_EFFECTS] = None
