@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from core.checkpoints import Detector, Figure
 from core.errors import DetectorError
 from core.records import is_unfamiliar
 from core.reports import figure_words, percent
 from core.whole_files import replace_file
+
+if TYPE_CHECKING:
+    import torch
 
 FAMILIARITY_FILE = "familiarity.safetensors"
 SCHEMA_VERSION = 1
@@ -53,6 +55,8 @@ class Familiarity:
     """Measured on a split that neither saw; `split` says on which and how it was changed. Empty where there was none."""
 
     def __post_init__(self) -> None:
+        import torch
+
         means, whitening = self.means, self.whitening
         if means.ndim != 2 or whitening.ndim != 2 or means.shape[1] != whitening.shape[0] or not means.numel() * whitening.numel():
             raise DetectorError(f"means {tuple(means.shape)} and whitening {tuple(whitening.shape)} do not fit together")
@@ -61,12 +65,13 @@ class Familiarity:
         if not (0 < self.limit < math.inf and 0 < self.limit_share < 1):
             raise DetectorError(f"a limit of {self.limit} at a share of {self.limit_share}")
 
-    @torch.inference_mode()
     def distances(self, embeddings: torch.Tensor) -> torch.Tensor:
         """How far embeddings `[batch, size]` lie from the nearer class, in limits, `[batch]`.
 
         Source: Lee et al. (2018), "A simple unified framework for detecting out-of-distribution samples", equation 2.
         """
+        import torch
+
         apart = (embeddings @ self.whitening)[:, None] - (self.means @ self.whitening)[None]
         return torch.linalg.vector_norm(apart, dim=2).amin(dim=1) / self.limit
 
@@ -127,6 +132,8 @@ def save_familiarity(folder: Path, familiarity: Familiarity) -> Path:
     Raises:
         DetectorError: it cannot be written.
     """
+    from safetensors.torch import save
+
     facts = asdict(familiarity) | {"schema_version": SCHEMA_VERSION}
     tensors = {name: facts.pop(name).contiguous() for name in ("means", "whitening")}
     try:
