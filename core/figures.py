@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -24,8 +25,8 @@ VERDICT_COLOURS = {
 }
 """After Okabe and Ito (2002), "Color Universal Design"; shaded to be legible on white and on the dark theme."""
 _TRANSPARENT = "rgba(0,0,0,0)"
-_MAX_SEGMENTS = 2_000
-"""More lines than this are more than a screen shows, and megabytes."""
+_MAX_STRETCHES = 300
+"""Of a timeline: shorter lines than two or three pixels nobody sees."""
 
 
 def recording_figure(
@@ -67,18 +68,24 @@ def timeline_figure(
     """The segment scores of a long recording over all of its time, in hours, minutes and seconds.
 
     Args:
-        segments: what was said of the recording; where they are too many, the highest of each few are drawn.
+        segments: what was said of the recording; where they are many, the highest and the mean of each stretch of them are drawn.
         thresholds: None where every verdict is inconclusive.
         duration_s: of the recording.
         part_s: first and last moment of the part that is looked at, which is marked.
         score_words: what the scores are called, with their unit.
     """
     figure = make_subplots(rows=1, cols=1)
-    num_merged = -(-len(segments) // _MAX_SEGMENTS)
-    add_segments(figure, _highest_of_each(segments, num_merged), thresholds, row=1)
+    num_merged = -(-len(segments) // _MAX_STRETCHES)
+    stretches = [segments[i : i + num_merged] for i in range(0, len(segments), num_merged)]
+    if num_merged > 1:
+        means = [_merged(stretch, statistics.fmean) for stretch in stretches]
+        x, y = [(one.start_s + one.end_s) / 2 for one in means], [one.spoof_score for one in means]
+        line = {"width": 1, "color": GREY}
+        figure.add_scatter(x=x, y=y, mode="lines", line=line, name=f"mean of each {num_merged}", hoverinfo="skip")
+    add_segments(figure, [_merged(stretch, max) for stretch in stretches], thresholds, row=1)
     figure.update_xaxes(range=[0, duration_s], title_text="Time (h:min:s)")
-    merged = f"<br>highest of each {num_merged}" if num_merged > 1 else ""
-    figure.update_yaxes(title_text=f"{score_words}{merged}")
+    highest = f"<br>highest of each {num_merged}" if num_merged > 1 else ""
+    figure.update_yaxes(title_text=f"{score_words}{highest}")
     figure = _on_clock(figure)
     figure.add_vrect(*_moments(part_s), fillcolor=SKY, opacity=0.3, line_width=0, layer="below")
     return _finished(figure, height=260)
@@ -243,12 +250,11 @@ def _finished(figure: go.Figure, *, height: int) -> go.Figure:
     return figure
 
 
-def _highest_of_each(segments: Sequence[SegmentScore], num: int) -> Sequence[SegmentScore]:
-    """Of every `num` segments the one with the highest score; one that was not judged only among its like."""
-    if num <= 1:
-        return segments
-    groups = (segments[i : i + num] for i in range(0, len(segments), num))
-    return [max(group, key=lambda segment: (not math.isnan(segment.spoof_score), segment.spoof_score)) for group in groups]
+def _merged(stretch: Sequence[SegmentScore], reduce: Callable[[list[float]], float]) -> SegmentScore:
+    """One segment over the time of several, with the highest or the mean of their scores; not judged where none of them was."""
+    scores = [segment.spoof_score for segment in stretch if not math.isnan(segment.spoof_score)]
+    score = reduce(scores) if scores else math.nan
+    return SegmentScore(start_s=stretch[0].start_s, end_s=stretch[-1].end_s, spoof_score=score)
 
 
 def _label(folder: str, *, max_chars: int) -> str:

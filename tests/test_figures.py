@@ -75,12 +75,15 @@ def test_the_timeline_of_ten_hours_is_small_keeps_the_highest_score_and_has_a_cl
     scores = [float(i % 7 - 3) for i in range(18_000)]
     scores[12_345] = 9.0
     figure = timeline_figure(_segments(*scores), THRESHOLDS, duration_s=36_002.0, part_s=(24_600.0, 25_200.0))
-    assert len(plotly.io.to_json(figure)) < 1_000_000
+    assert len(plotly.io.to_json(figure)) < 100_000
     highest = next(trace for trace in figure.data if trace.name == "spoof")
     place = list(highest.y).index(9.0)
-    assert highest.x[place] == np.datetime64("1970-01-01T06:51:30")  # 2 s x 12,345
-    assert highest.text[place] == "6:51:30 to 6:51:34: +9.00, spoof"
-    assert figure.layout.yaxis.title.text == "Spoof score (nats)<br>highest of each 9"
+    assert highest.x[place] == np.datetime64("1970-01-01T06:50:00")  # 60 segments from 12,300 on, which begin every 2 s
+    assert highest.text[place] == "6:50:00 to 6:52:02: +9.00, spoof"
+    mean = next(trace for trace in figure.data if trace.name == "mean of each 60")
+    assert len(mean.y) == 300
+    assert mean.y[205] == pytest.approx(np.mean(scores[12_300:12_360]))
+    assert figure.layout.yaxis.title.text == "Spoof score (nats)<br>highest of each 60"
     assert figure.layout.xaxis.range[1] == np.datetime64("1970-01-01T10:00:02")
     assert [shape.x0 for shape in figure.layout.shapes if shape.fillcolor == SKY] == [np.datetime64("1970-01-01T06:50:00")]
 

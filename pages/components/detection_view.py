@@ -139,10 +139,11 @@ def _show_numbers(detection: Detection, detector: Detector) -> None:
             "spoofs around, it is lower.",
             width="content",
         )
-    row.metric("Judged", f"{detection.duration_s:.1f} s", width="content")
+    length = clock_words(detection.duration_s) if detection.duration_s > PART_S else f"{detection.duration_s:.1f} s"
+    row.metric("Judged", length, width="content")
     length_s = manifest.window_s
     windows = f"Windows of {length_s:.4g} s, every {length_s / 2:.4g} s; a shorter recording is repeated to fill one."
-    row.metric("Segments", str(len(detection.segments)), help=windows, width="content")
+    row.metric("Segments", f"{len(detection.segments):,}", help=windows, width="content")
     if detection.training_distance is not None:
         words = f"In limits: above 1 the recording is unfamiliar. {warning_words(load_familiarity(detector))}"
         row.metric("Distance from training", f"{detection.training_distance:.2f}", help=words, width="content")
