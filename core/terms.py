@@ -11,6 +11,7 @@ TERMS: dict[str, str] = {
     "Threshold": "The score from which a recording is called spoof; moving it trades one kind of error for the other.",
     "Inconclusive": "A score between the two thresholds: the detector would be wrong too often if it had to decide.",
     "Refused": "A recording that cannot be judged, with the reason; it is never counted as bona fide.",
+    "Unfamiliar": "A recording that is unlike what the detector was trained on: a warning, whatever the verdict.",
     "False alarm": "A bona fide recording that is called spoof.",
     "Miss": "A spoof that is called bona fide.",
     "EER": "Equal error rate: the share of wrong calls at the threshold where both kinds of error are equally frequent.",

@@ -6,12 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from core.evaluation.curve_figures import band_figure
-from core.evaluation.inconclusive_band import COLUMNS, band_frame, share_words
+from core.evaluation.inconclusive_band import band_frame, share_words
 from core.terms import explained
 from pages.components import resources
 from pages.components.figure_view import show_figure
 from pages.components.frame import escaped, plain
 from pages.components.system_picker import Chosen
+
+_HEADS = ("Bona fide undecided", "Spoofs undecided", "Decided bona fide wrong", "Decided spoofs wrong")
 
 
 def show_inconclusive(chosen: Chosen) -> None:
@@ -24,10 +26,10 @@ def show_inconclusive(chosen: Chosen) -> None:
     rows = []
     for name, found in bands.items():
         present = next(band for band in found if band.width == 1)
-        limits = {"Bona fide below": present.thresholds.lower, "Spoof from": present.thresholds.upper}
-        rows.append({"System": plain(name)} | limits | dict(zip(COLUMNS, map(share_words, present.shares), strict=True)))
-    limit = st.column_config.NumberColumn(format="%+.2f")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="bands", column_config={"Bona fide below": limit, "Spoof from": limit})
+        limits = f"{present.thresholds.lower:+.2f} to {present.thresholds.upper:+.2f}"
+        shares = zip(_HEADS, map(share_words, present.shares), strict=True)
+        rows.append({"System": plain(name), "Inconclusive": limits} | dict(shares))
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="bands")
     st.caption(
         "At the detector's own thresholds, on this set. A score between the two is inconclusive; errors are those among the "
         "recordings that got a verdict. With 95 % intervals over speakers where they are known.",
