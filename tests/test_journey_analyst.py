@@ -34,7 +34,7 @@ def _press(page, key: str, *, then: str) -> None:  # noqa: F811
 
 def _download(page, button: str) -> bytes:  # noqa: F811
     with page.expect_download() as download:
-        page.get_by_role("button", name=button).first.click()
+        page.get_by_role("button", name=button, exact=True).click()
     return Path(download.value.path()).read_bytes()
 
 
@@ -97,7 +97,8 @@ def test_from_the_first_click_to_the_case_of_the_worst_of_3000(server: Server, p
     page.get_by_label("Your name, for the log").fill("A. Analyst")
     page.get_by_role("button", name="Make a case bundle of the 4 files").click()
     page.get_by_role("button", name="The case bundle (ZIP)").wait_for()
-    bundle = zipfile.ZipFile(io.BytesIO(_download(page, "The case bundle")))
+    _settle(page)
+    bundle = zipfile.ZipFile(io.BytesIO(_download(page, "The case bundle (ZIP)")))
     assert [json.loads(line)["path"] for line in bundle.read(f"audit-{audit_id}/recordings.jsonl").splitlines()] == _WORST[:4]
     report = bundle.read(f"audit-{audit_id}/report.html").decode()
     assert report.count("Review by A. Analyst") == 4
