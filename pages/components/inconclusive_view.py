@@ -22,7 +22,7 @@ def show_inconclusive(chosen: Chosen) -> None:
     bands = {name: found for name, found in measured.items() if found}
     if not bands:
         return
-    st.subheader("What do verdicts leave undecided?")
+    st.header("What do verdicts leave undecided?")
     rows = []
     for name, found in bands.items():
         present = next(band for band in found if band.width == 1)
