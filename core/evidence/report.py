@@ -30,7 +30,7 @@ from core.hostile_text import visible_html
 from core.preview import RecordingPreview, preview_recording
 from core.records import Verdict, is_unfamiliar
 from core.reports import figure_words, probability_words
-from core.terms import WARNINGS
+from core.terms import TERMS, WARNINGS
 
 _STYLE = """
 :root { color-scheme: light; } body { font: 14px/1.5 system-ui, sans-serif; color: #1B2733; max-width: 960px; margin: 2rem auto;
@@ -121,11 +121,14 @@ def _method(manifest: Manifest, detector: Detector) -> Iterator[str]:
     yield _html_table(("", ""), [(visible_html(name), f"<span class=mono>{visible_html(text)}</span>") for name, text in facts])
     yield "<h2>Error rates of the detector</h2><p>Measured on recordings that it was not trained on, with 95 % intervals.</p>"
     rows = []
-    for figure in detector.manifest.figures:
+    tested = [figure for figure in detector.manifest.figures if figure.split == "test"]
+    for figure in tested or detector.manifest.figures:
         value, interval = figure_words(figure)
         cells = (figure.split, figure.name, value, interval, f"{figure.num_bona_fide:,}", f"{figure.num_spoof:,}")
         rows.append(tuple(visible_html(cell) for cell in cells))
-    yield _html_table(("split", "figure", "value", "95 % interval", "bona fide", "spoofs"), rows, numeric=(2, 3, 4, 5))
+    yield _html_table(("measured on", "figure", "value", "95 % interval", "bona fide", "spoofs"), rows, numeric=(2, 3, 4, 5))
+    terms = (f"<b>{term}</b>: {visible_html(TERMS[term])}" for term in ("EER", "Cllr", "95 % interval"))
+    yield f"<p class=small>{'<br>'.join(terms)}</p>"
     yield from band_lines(detector)
     yield f"<h3>Recordings unlike its training data</h3><p>{visible_html(warning_words(load_familiarity(detector)))}</p>"
     again = "<code>python -m core verify BUNDLE --audio FOLDER</code> derives every score again"
