@@ -113,7 +113,7 @@ def test_a_folder_of_telephone_calls_is_advised_on(
     run_audit(store, prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings()))
     page.query_params["audit"] = "1"
     warning = page.run().warning[0].value.replace("\\", "")
-    assert warning.startswith(f"2 of 2 recordings have telephone bandwidth. On telephone lines {advice}")
+    assert warning.startswith(f"Telephone bandwidth in 2 of 2 recordings. On telephone lines {advice}")
     page.query_params["entry"] = "1"
     assert [warning.value.replace("\\", "").startswith("On telephone lines") for warning in page.run().warning].count(True) == 1
 

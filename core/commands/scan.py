@@ -187,7 +187,7 @@ def _advice(store: Store, audit: Audit) -> str | None:
         return None
     tables = (table for _, table in find_tables().found)
     advice = telephone_advice(tables, audit.detector_hash, {detector.hash for detector in find_detectors()})
-    return advice and f"{num:,} of {audit.num_done:,} recordings have telephone bandwidth. {advice}"
+    return advice and f"Telephone bandwidth in {num:,} of {audit.num_done:,} recordings. {advice}"
 
 
 def _scan_to_files(

@@ -30,7 +30,7 @@ def advise_on_plan(plan: ScanPlan, detector: Detector) -> None:
 def advise_on_audit(store: Store, audit: Audit, detector: Detector) -> None:
     """Over an audit's results."""
     if num := resources.num_narrowband(store, audit):
-        _advise(f"{num:,} of {audit.num_done:,} recordings have telephone bandwidth. ", detector)
+        _advise(f"Telephone bandwidth in {num:,} of {audit.num_done:,} recordings. ", detector)
 
 
 def _advise(beginning: str, detector: Detector) -> None:
