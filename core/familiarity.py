@@ -120,7 +120,7 @@ def _error_words(familiarity: Familiarity, split: str, where: str) -> str | None
         return None
     rates = f"{where}, {figure_words(warned)[0]} of calls were wrong with the warning and {figure_words(others)[0]} without"
     if more.low > 0:
-        return f"{rates}: with it, trust a score less."
+        return f"{rates}: with it a score is worth less, and without it no score is safe."
     if more.high < 0:
         return f"{rates}: a score without the warning is no safer."
     return f"{rates}, which may be chance: it says that a recording is different, not that its score is wrong."

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from core.checkpoints import SHIPPED_DETECTORS, load_detector
 from core.commands.program import build_parser as core_parser
 from core.explanation.pointing_records import load_pointing_game
+from core.familiarity import load_familiarity
 from core.store.schema import SCHEMA_VERSION
 from core.stress.table_files import SHIPPED_STRESS, load_table
 from training.__main__ import build_parser as training_parser
@@ -117,6 +119,27 @@ def test_how_often_maps_point_at_a_spoof_is_as_measured() -> None:
     assert len(shares) == len(game.scores) == 4
     for score in game.scores:
         assert tuple(f"{100 * x:.0f}" for x in (score.share, score.low, score.high)) in shares
+
+
+def test_what_the_warning_is_worth_is_as_measured() -> None:
+    words, results = " ".join(README.split()), ROOT / "data" / "results" / "familiarity"
+    shown = []
+    for name in ("vgg27-spectrogram", "vgg27-telephone"):
+        measured = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        figures = {(f["split"], f["name"]): f for f in measured["figures"]}
+        detector = load_detector(SHIPPED_DETECTORS / name)
+        familiarity = load_familiarity(detector)
+        assert (measured["detector_hash"], measured["data"]) == (detector.hash, familiarity.data)
+        # What travels with the detector is what the results say.
+        for figure in familiarity.figures:
+            assert asdict(figure) == figures[figure.split, figure.name]
+        rate, low, high = (f"{100 * figures['test', 'warned'][key]:.1f}" for key in ("value", "low", "high"))
+        assert f"{rate} % ({low} to {high} %) with `{name}`" in words
+        shown.append({split: f"{100 * f['value']:.1f} %" for (split, which), f in figures.items() if which == "warned"})
+        wrong = [f"{100 * figures['test, under conditions', f'wrong, {which}']['value']:.1f}" for which in ("warned", "not warned")]
+        assert f"{wrong[0]} and {wrong[1]} %" in words
+    for condition in shown[0].keys() - {"test", "test, under conditions"}:
+        assert f"| {condition} | {shown[0][condition]} | {shown[1][condition]} |" in words
 
 
 def test_what_stress_does_is_as_measured() -> None:
