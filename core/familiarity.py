@@ -109,7 +109,7 @@ def warning_words(familiarity: Familiarity | None) -> str:
         return f"{words} How often it is raised for nothing was not measured."
     rate, interval = figure_words(warned)
     words += f" False alarms: {rate} ({interval}) of test recordings as they are were warned of."
-    places = ((TEST, "Of those"), (POOLED, "Under telephone lines, codecs, noise and rooms"))
+    places = ((TEST, "On the same recordings"), (POOLED, "Under telephone lines, codecs, noise and rooms"))
     return " ".join([words, *filter(None, (_error_words(familiarity, *place) for place in places))])
 
 
