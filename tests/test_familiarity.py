@@ -62,6 +62,14 @@ def test_distances_by_hand() -> None:
     assert [is_unfamiliar(distance) for distance in (None, 0.5, 1.0, 1.01)] == [False, False, False, True]
 
 
+def test_a_distance_does_not_depend_on_the_batch(lively_detector: Detector) -> None:
+    statistics = load_familiarity(lively_detector)
+    embeddings = torch.rand(40, statistics.means.shape[1], generator=torch.Generator().manual_seed(0))
+    together = statistics.distances(embeddings)
+    for size in (1, 2, 3, 16, 17):
+        assert torch.equal(torch.cat([statistics.distances(part) for part in embeddings.split(size)]), together), size
+
+
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledSplit, LabelledSplit]:
     data = write_tiny(tmp_path_factory.mktemp("tiny") / "data", sizes={"train": 24, "dev": 12})

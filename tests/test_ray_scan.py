@@ -90,12 +90,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def results_of(store: Store, audit_id: int) -> dict[str, tuple]:
     """Path, and channel from the second on -> all that was found, scores and segments to the bit."""
-    of_entry = "verdict", "spoof_score", "probability", "duration_s", "codec", "reason_code", "reason"
+    of_entry = "verdict", "spoof_score", "probability", "duration_s", "codec", "reason_code", "reason", "training_distance"
     query = sa.select(
         entries.c.path,
         *(entries.c[name] for name in of_entry),
         recordings.c.sha256,
-        *(scores.c[name] for name in ("channel", "num_segments", "quality", "warnings")),
+        *(scores.c[name] for name in ("channel", "num_segments", "quality", "warnings", "training_distance")),
         scores.c.spoof_score.label("channel_score"),
         segments.c.start_s,
         segments.c.end_s,
