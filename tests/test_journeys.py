@@ -146,7 +146,7 @@ def test_audit_a_folder_review_three_export(server: Server, page, tmp_path: Path
         form.get_by_label("Your name").fill("A. Analyst")
         form.get_by_label("Note").fill(f"=note {number}")
         if number == 2:
-            page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
+            page.get_by_test_id("stDataFrame").first.evaluate("table => table.scrollIntoView()")
             _picture(page, "batch-audit", tmp_path)
         form.get_by_role("button", name=verdict.capitalize()).click()
         page.get_by_text(f"1 recording(s) reviewed as {verdict}").wait_for()

@@ -109,7 +109,7 @@ def test_a_folder_of_telephone_calls_is_advised_on(
     page.text_input(key="folder-typed").set_value(str(tmp_path / "calls")).run()
     next(button for button in page.button if button.label == "Look first").click().run()
     warning = page.warning[0].value.replace("\\", "")
-    assert warning.startswith(f"About 2 of the files are sampled at 8 kHz or less. On telephone lines {advice}")
+    assert warning.startswith(f"Sampled at 8 kHz or less: about 2 of 2. On telephone lines {advice}")
     run_audit(store, prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings()))
     page.query_params["audit"] = "1"
     warning = page.run().warning[0].value.replace("\\", "")

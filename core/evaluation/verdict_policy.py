@@ -16,6 +16,7 @@ from core.errors import CoreError
 from core.evaluation.resampling import Interval, bootstrap_intervals, most_unseen
 from core.evaluation.shipped_results import shipped_results
 from core.evaluation.weighted_figures import FigureOfWeights, WeightedFigure
+from core.reports import percent
 
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of spoofs that the page offers."""
@@ -71,7 +72,7 @@ class Outlook:
         """The row of a table."""
         counts = (_counted(interval) for interval in (self.false_accusations, self.missed, self.undecided))
         share = self.innocent_share
-        return (self.title, *counts, f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})")
+        return (self.title, *counts, f"{percent(share.value, 0)} ({percent(share.low, 0)} to {percent(share.high, 0)})")
 
 
 def measured_scores(detector_name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

@@ -19,6 +19,7 @@ from core.explanation.saliency_figures import band_figure, evidence_figure
 from core.explanation.saliency_words import agreement_words, badge_words, box_words, change_words, counterfactual_words, test_lines
 from core.hostile_text import visible_html
 from core.preview import wav_bytes
+from core.reports import percent
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -113,7 +114,7 @@ def _map_parts(report: SaliencyReport, shown: ReportedMap, number: int) -> Itera
         audio = shown.audio
         yield "<div class=sounds>"
         yield _sound(
-            f"Only the evidence: the strongest {audio.share_of_cells:.0%} of the map",
+            f"Only the evidence: the strongest {percent(audio.share_of_cells, 0)} of the map",
             audio.only,
             change_words(audio.score, audio.score_only),
         )

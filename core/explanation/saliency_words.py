@@ -13,6 +13,7 @@ from core.explanation.records import (
     SaliencyTest,
     TimeFrequencyBox,
 )
+from core.reports import percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +75,8 @@ def test_lines(test: SaliencyTest) -> tuple[TestLine, ...]:
         ),
         TestLine(
             name="Saliency on pauses",
-            value=f"{test.share_non_speech:.0%}",
-            baseline=f"{test.share_of_time_non_speech:.0%} of the time is pauses",
+            value=percent(test.share_non_speech, 0),
+            baseline=f"{percent(test.share_of_time_non_speech, 0)} of the time is pauses",
             meaning="Much more than its share of time: the detector judges the silence, not the voice.",
         ),
     ]
@@ -83,13 +84,13 @@ def test_lines(test: SaliencyTest) -> tuple[TestLine, ...]:
         lines += [
             TestLine(
                 name="Saliency below 300 Hz",
-                value=f"{test.share_below_300_hz:.0%}",
+                value=percent(test.share_below_300_hz, 0),
                 baseline="a telephone passes nothing here",
                 meaning="Mains hum, rumble and the recorder's filters live here.",
             ),
             TestLine(
                 name="Saliency above 4 kHz",
-                value=f"{test.share_above_4_khz:.0%}",
+                value=percent(test.share_above_4_khz, 0),
                 baseline="a telephone passes nothing here",
                 meaning="Gone after a narrow-band call or strong compression.",
             ),

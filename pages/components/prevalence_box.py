@@ -8,6 +8,7 @@ import streamlit as st
 from core.checkpoints import Detector
 from core.evaluation.verdict_policy import COST_RATIOS, PREVALENCES, Policy, outlooks
 from core.records import Audit, TriageFilter
+from core.reports import percent
 from core.store.store import Store
 from core.store.triage import triage_page
 from pages.components.frame import escaped
@@ -30,7 +31,7 @@ def show_prevalence_box(store: Store, audit: Audit, detector: Detector) -> None:
     st.header("How many of these verdicts would be wrong?")
     left, right = st.columns(2)
     prevalence = left.select_slider(
-        "Share of spoofs that you expect in this folder", PREVALENCES, 0.05, format_func="{:.1%}".format, key="policy-prevalence"
+        "Share of spoofs that you expect in this folder", PREVALENCES, 0.05, format_func=percent, key="policy-prevalence"
     )
     ratio = right.select_slider(
         "A false accusation costs as much as so many missed spoofs", COST_RATIOS, 1.0, format_func="{:g}".format, key="policy-cost"

@@ -24,7 +24,7 @@ def advise_on_recording(warnings: Collection[str], detector: Detector) -> None:
 def advise_on_plan(plan: ScanPlan, detector: Detector) -> None:
     """Before an audit starts."""
     if plan.num_narrowband:
-        _advise(f"About {plan.num_narrowband:,} of the files are sampled at 8 kHz or less. ", detector)
+        _advise(f"Sampled at 8 kHz or less: about {plan.num_narrowband:,} of {plan.num_files:,}. ", detector)
 
 
 def advise_on_audit(store: Store, audit: Audit, detector: Detector) -> None:
