@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx.utils
 import onnxruntime.quantization as quantization
 import torch
 
@@ -48,7 +49,6 @@ def quantize_detector(detector: Detector, name: str, *, out: Path | None = None)
         aggregate=manifest.aggregate,
         calibration=manifest.calibration,
         thresholds=manifest.thresholds,
-        output_name="logits",
     )
     with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
         path = Path(folder, f"{detector.name}.int8.onnx")
@@ -58,8 +58,10 @@ def quantize_detector(detector: Detector, name: str, *, out: Path | None = None)
 
 
 def _quantize(network: Path, images: np.ndarray, path: Path) -> None:
-    prepared = path.with_suffix(".prepared.onnx")
-    quantization.quant_pre_process(str(network), str(prepared), skip_symbolic_shape=True)
+    scores_alone, prepared = path.with_suffix(".scores.onnx"), path.with_suffix(".prepared.onnx")
+    # The embedding's mean would be put into integers too, and its scale into the layers before it.
+    onnx.utils.extract_model(str(network), str(scores_alone), ["image"], ["logits"])
+    quantization.quant_pre_process(str(scores_alone), str(prepared), skip_symbolic_shape=True)
     quantization.quantize_static(
         str(prepared),
         str(path),
