@@ -6,6 +6,7 @@ The rule is simple on purpose: it keeps out silence, steady tones and steady noi
 from __future__ import annotations
 
 import math
+from array import array
 
 import numpy as np
 import scipy.fft
@@ -59,7 +60,7 @@ class QualityMeter:
     """
 
     def __init__(self) -> None:
-        self._levels: list[np.ndarray] = []
+        self._levels = array("f")  # one piece that grows: small arrays among the freed blocks would keep these from the system
         self._spectrum = np.zeros(_SPECTRUM_BLOCK // 2 + 1)
         self._peak = 0.0
         self._num_clipped = 0
@@ -67,7 +68,7 @@ class QualityMeter:
 
     def update(self, samples: torch.Tensor) -> None:
         """Takes the next block `[time]`."""
-        self._levels.append(frame_levels_db(samples).numpy())
+        self._levels.frombytes(frame_levels_db(samples).numpy().tobytes())
         values = samples.numpy()
         self._num_samples += len(values)
         self._peak = max(self._peak, float(values.max(initial=0)), -float(values.min(initial=0)))
@@ -86,7 +87,7 @@ class QualityMeter:
 
     def result(self) -> SignalQuality:
         """The measurements on all blocks so far."""
-        levels = np.concatenate([np.zeros(0, np.float32), *self._levels])
+        levels = np.array(self._levels, dtype=np.float32)
         active = levels[_is_active(levels)]
         level_db = 10 * math.log10(float((10 ** (active / 10)).mean())) if len(active) else -120.0
         return SignalQuality(
@@ -105,7 +106,7 @@ class QualityMeter:
         """
         if self.duration_s < MIN_DURATION_S:
             raise AudioRefusal("too_short", f"{self.duration_s:.2f} s of audio; at least {MIN_DURATION_S} s is needed.")
-        levels = np.concatenate(self._levels)
+        levels = np.array(self._levels, dtype=np.float32)
         if levels.max() < ACTIVE_DB:
             raise AudioRefusal("silent", f"Silent: nothing is louder than {ACTIVE_DB:.0f} dBFS.")
         active = levels[_is_active(levels)]
