@@ -153,7 +153,9 @@ def test_high_rates_and_lossless_coding_are_not_compressed(info: dict) -> None:
 def test_all_warnings_in_the_order_of_the_table() -> None:
     quality = SignalQuality(level_db=-50.0, peak_db=0.0, clipped_share=0.5, silence_share=0.9, bandwidth_hz=100.0)
     info = replace(INFO, codec="AMR_NB", size_bytes=1_000)
-    assert warnings_for(quality, info, duration_s=1.0, is_truncated=True) == tuple(WARNINGS)
+    assert warnings_for(quality, info, duration_s=1.0, is_truncated=True) == tuple(
+        code for code in WARNINGS if code != "unfamiliar"
+    )
 
 
 def test_windows_with_sound() -> None:
