@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +97,38 @@ def numbers_of(store: Store) -> list[int]:
         return [connection.scalar(sa.select(sa.func.count()).select_from(table)) for table in tables]
 
 
+@contextmanager
+def cut_connections(store: Store) -> Iterator[list[int]]:
+    """Ends all connections to a PostgreSQL database at random moments; tells how many it ended each time."""
+    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    chance, is_over, cut = random.Random(7), threading.Event(), []
+    engine = sa.create_engine(store.url, poolclass=sa.NullPool)
+
+    def work() -> None:
+        while not is_over.wait(chance.uniform(0.02, 0.15)):
+            with engine.connect() as connection:
+                cut.append(connection.scalar(sa.text(others)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield cut
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def test_workers_killed_at_random(store: Store, calls: Path, lively_detector: Detector, tmp_path: Path) -> None:
     prepare_audit(store, str(calls), lively_detector, ScanSettings())
     num = 14 if store.url.startswith("sqlite") else 8
     assert killed(store, "scan", num) == num
-    audit = run_audit(store, 1, detector=lively_detector)
+    if store.url.startswith("sqlite"):
+        audit = run_audit(store, 1, detector=lively_detector)
+    else:
+        with cut_connections(store) as cut:
+            audit = run_audit(store, 1, detector=lively_detector)
+        assert sum(num > 0 for num in cut) >= 3
     assert (audit.status, audit.num_files, audit.num_done) == (AuditStatus.FINISHED, 380, 380)
     whole = Store(f"sqlite:///{tmp_path / 'whole.db'}")
     expected = run_audit(whole, prepare_audit(whole, str(calls), lively_detector, ScanSettings()), detector=lively_detector)
