@@ -99,14 +99,14 @@ def numbers_of(store: Store) -> list[int]:
 
 @contextmanager
 def cut_connections(store: Store) -> Iterator[list[int]]:
-    """Ends all connections to a PostgreSQL database at random moments; tells how many it ended each time."""
+    """Ends all connections to a PostgreSQL database at random moments, ten times; tells how many it ended each time."""
     others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
     others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     chance, is_over, cut = random.Random(7), threading.Event(), []
     engine = sa.create_engine(store.url, poolclass=sa.NullPool)
 
     def work() -> None:
-        while not is_over.wait(chance.uniform(0.02, 0.15)):
+        while len(cut) < 10 and not is_over.wait(chance.uniform(0.05, 0.4)):
             with engine.connect() as connection:
                 cut.append(connection.scalar(sa.text(others)))
 
