@@ -127,9 +127,8 @@ def test_our_own_export_comes_back_as_the_same_detector(tiny_detector, tmp_path:
     open_session(tiny_detector)
     (exported,) = cache_folder().glob(f"{tiny_detector.hash}.*.onnx")
     manifest = tiny_detector.manifest
-    declared = Declaration(
-        input="log_spectrogram", column=1, minus=0, calibration=manifest.calibration, thresholds=manifest.thresholds
-    )
+    values = {"calibration": manifest.calibration, "thresholds": manifest.thresholds, "output_name": "logits"}
+    declared = Declaration(input="log_spectrogram", column=1, minus=0, **values)  # beside the logits there is the embedding
     copy = import_detector(exported, "copy", declared, out=tmp_path / "out")
     (first,), (second,) = (Scorer(detector).score_file(recording).detections for detector in (tiny_detector, copy))
     assert second == first
