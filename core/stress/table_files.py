@@ -76,15 +76,19 @@ def load_table(path: str | os.PathLike[str]) -> StressTable:
         raise CoreError(f"The stress table {path} cannot be read: {error}.") from None
 
 
+def table_paths() -> list[Path]:
+    """The files of the tables that come with Earwitness, then of one's own, each by name."""
+    return [path for folder in (SHIPPED_STRESS, own_stress_folder()) for path in sorted(folder.glob("*.json"))]
+
+
 def find_tables() -> StressTables:
     """The tables that come with Earwitness and one's own; a damaged file costs only itself."""
     found, problems = [], []
-    for folder in (SHIPPED_STRESS, own_stress_folder()):
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-            try:
-                found.append((path, load_table(path)))
-            except CoreError as error:
-                problems.append(str(error))
+    for path in table_paths():
+        try:
+            found.append((path, load_table(path)))
+        except CoreError as error:
+            problems.append(str(error))
     return StressTables(found=tuple(found), problems=tuple(problems))
 
 

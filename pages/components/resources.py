@@ -35,7 +35,7 @@ from core.store.schema import default_url
 from core.store.store import Store
 from core.store.triage import codecs, folders, num_warned
 from core.stress.records import SurvivalCard
-from core.stress.table_files import SHIPPED_STRESS, StressTables, find_tables, own_stress_folder
+from core.stress.table_files import StressTables, find_tables, table_paths
 
 if TYPE_CHECKING:
     from core.attacks.lab import LabVerdict
@@ -470,8 +470,7 @@ def lab_verdict(detector_hash: str, digest: str, source: str, attack: str, _samp
 
 def stress_tables() -> StressTables:
     """The stress tables that come with Earwitness and one's own; read again when a file changes."""
-    paths = [path for folder in (SHIPPED_STRESS, own_stress_folder()) for path in sorted(folder.glob("*.json"))]
-    return _stress_tables(tuple((str(path), (status := path.stat()).st_mtime_ns, status.st_size) for path in paths))
+    return _stress_tables(tuple((str(path), (status := path.stat()).st_mtime_ns, status.st_size) for path in table_paths()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the results ...")
