@@ -18,7 +18,7 @@ from core.errors import AudioRefusal
 from core.records import ScanSettings
 from core.scanning import trial
 from core.scanning.plan import dry_run
-from core.scanning.supervision import Hands, supervised
+from core.scanning.supervision import HANDS, Hands, supervised
 from core.scanning.trial import tried, try_alone
 from core.store.store import Store
 from core.store.triage import entry_detail, failures
@@ -149,6 +149,13 @@ def test_work_that_dies_again_and_again_is_given_up(tmp_path: Path, capfd: pytes
     assert supervised(work) == 1
     assert log.read_text() == "xxxx"
     assert "died 4 times (SIGKILL) without finishing a file; giving up" in capfd.readouterr().err
+
+
+def test_what_was_in_hand_before_is_not_the_works(capfd: pytest.CaptureFixture) -> None:
+    HANDS.slot().take(7)
+    time.sleep(0.2)
+    assert supervised(lambda: time.sleep(1.5), hang_s=0.1) == 0
+    assert "died" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("status", [0, 1, 7])

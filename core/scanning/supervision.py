@@ -99,6 +99,7 @@ def supervised(work: Callable[[], int], *, hang_s: float = HANG_S) -> int:
     if not hasattr(os, "fork"):
         return work()
     num_deaths = num_done = 0
+    HANDS.drop([])  # what this process had in hand before is not the work's
     while True:
         pid = _fork(work)
         status = _wait(pid, hang_s)
