@@ -181,13 +181,13 @@ def _advice(store: Store, audit: Audit) -> str | None:
     """Where recordings have telephone bandwidth: which detector keeps its verdicts there."""
     from core.store.triage import num_warned
     from core.stress.table_files import find_tables
-    from core.stress.telephone import telephone_advice
+    from core.stress.telephone import bandwidth_words, telephone_advice
 
     if not (num := num_warned(store, audit.id, "narrowband")):
         return None
     tables = (table for _, table in find_tables().found)
     advice = telephone_advice(tables, audit.detector_hash, {detector.hash for detector in find_detectors()})
-    return advice and f"Telephone bandwidth in {num:,} of {audit.num_done:,} recordings. {advice}"
+    return advice and f"{bandwidth_words(num, audit.num_done)} {advice}"
 
 
 def _scan_to_files(

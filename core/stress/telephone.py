@@ -11,6 +11,11 @@ WARNINGS_OF_LINES = frozenset(("narrowband", "compressed"))
 _PREFIX, _LABEL = "phone_", "bona fide"
 
 
+def bandwidth_words(num: int, num_judged: int) -> str:
+    """How many of an audit's recordings have telephone bandwidth, in a sentence."""
+    return f"Telephone bandwidth in {num:,} of {num_judged:,} recordings."
+
+
 def turned_share(table: StressTable) -> float | None:
     """Of the clear verdicts on bona fide speech, the share that telephone lines turn into the opposite; None if not measured."""
     shares = [share for share in table.shares if share.condition.startswith(_PREFIX) and share.label == _LABEL]

@@ -10,7 +10,7 @@ from core.checkpoints import Detector
 from core.records import Audit
 from core.scanning.plan import ScanPlan
 from core.store.store import Store
-from core.stress.telephone import WARNINGS_OF_LINES, telephone_advice
+from core.stress.telephone import WARNINGS_OF_LINES, bandwidth_words, telephone_advice
 from pages.components import resources
 from pages.components.frame import escaped
 
@@ -30,7 +30,7 @@ def advise_on_plan(plan: ScanPlan, detector: Detector) -> None:
 def advise_on_audit(store: Store, audit: Audit, detector: Detector) -> None:
     """Over an audit's results."""
     if num := resources.num_narrowband(store, audit):
-        _advise(f"Telephone bandwidth in {num:,} of {audit.num_done:,} recordings. ", detector)
+        _advise(bandwidth_words(num, audit.num_done) + " ", detector)
 
 
 def _advise(beginning: str, detector: Detector) -> None:
