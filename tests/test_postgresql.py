@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +29,7 @@ from core.errors import StoreError, StoreUnavailableError
 from core.evaluation.systems import attach_protocol
 from core.evaluation.trial_sets import make_trial_set
 from core.records import Audit, AuditStatus, ScanSettings, TriageFilter
-from core.scanning import scan
+from core.scanning import scan, standby
 from core.scanning.scan import prepare_audit, run_audit, start_audit
 from core.store import patience
 from core.store.filters import ORDERS, filter_condition
@@ -442,19 +444,24 @@ def test_a_bug_in_a_statement_is_no_store_error(store: Store) -> None:
 
 
 def test_the_password_is_not_among_a_workers_arguments(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = {}
+    started, handed = [], io.BytesIO()
 
     class Process:
-        def __init__(self, command: list[str], **options: object) -> None:
-            started.update(command=command, environment=options["env"])
+        stdin = handed
 
-        def wait(self) -> None:
+        def __init__(self, command: list[str], **options: object) -> None:
+            started.extend(command)
+            assert "env" not in options
+
+        def poll(self) -> None:
             pass
 
-    monkeypatch.setattr(scan.subprocess, "Popen", Process)
+    monkeypatch.setattr(standby.subprocess, "Popen", Process)
+    monkeypatch.setattr(scan, "STANDBY", standby.Standby())
     monkeypatch.setenv("EARWITNESS_DB", "sqlite:///another.db")
     scan.resume_audit(store, store.create_audit("/audio", make_detector(), ScanSettings()))
     password = sa.engine.make_url(store.url).password
-    assert not any(password in argument for argument in started["command"])
-    assert started["environment"]["EARWITNESS_DB"] == store.url
-    assert started["environment"]["PATH"] == os.environ["PATH"]
+    assert not any(password in argument for argument in started)
+    environment = json.loads(handed.getvalue())["environment"]
+    assert environment["EARWITNESS_DB"] == store.url
+    assert environment["PATH"] == os.environ["PATH"]

@@ -25,6 +25,7 @@ from core.errors import DetectorError, ProtocolError, ScanError, StoreError
 from core.records import Audit, AuditStatus, ScanSettings, Verdict
 from core.scanning import local_engine, scan
 from core.scanning.scan import prepare_audit, resume_audit, run_audit, start_audit
+from core.scanning.standby import STANDBY
 from core.store.ledger import Ledger
 from core.store.schema import audits, entries, recordings, scores
 from core.store.store import Store
@@ -542,6 +543,7 @@ def test_a_killed_worker_loses_and_repeats_nothing(
     for i in range(10):
         shutil.copy(folder / f"{i:03}.wav", folder / f"copy {i:03}.wav")
     cores = os.sched_getaffinity(0)
+    STANDBY.close()
     os.sched_setaffinity(0, {min(cores)})
     try:
         audit_id = start_audit(store, str(folder), lively_detector, ScanSettings())

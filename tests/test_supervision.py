@@ -206,6 +206,9 @@ def test_what_is_in_hand() -> None:
     hands.drop([5])
     assert hands.held() == []
     assert dict(hands.num_deaths) == {5: 2}
+    hands.empty()
+    second.take(7)  # of another process: nothing of this one's
+    assert (hands.held(), hands.num_done, dict(hands.num_deaths)) == ([], 0, {})
 
 
 def _soon(found: object) -> object:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -18,15 +16,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cache import cache_folder
 from core.checkpoints import Detector, detector_named
 from core.errors import CoreError, ScanError, StoreUnavailableError
 from core.protocols import read_protocol
 from core.records import Audit, AuditStatus, ScanSettings, ScoredRecording
 from core.scanning.places import find_in, is_url, normalised
+from core.scanning.standby import STANDBY
 from core.store.ledger import Ledger
 from core.store.store import Store
 
@@ -162,14 +159,7 @@ def resume_audit(store: Store, audit_id: int) -> None:
     if is_url(folder := store.audit(audit_id).folder):
         raise ScanError(_needs_cluster(folder))
     store.queue(audit_id)
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "core", "worker", str(audit_id)]
-    options = {"start_new_session": True, "cwd": Path(__file__).parents[2]}
-    options["env"] = os.environ | {"EARWITNESS_DB": store.url}  # everybody may read arguments, and the URL may hold a password
-    with open(cache_folder() / f"worker-{audit_id}.log", "ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
-    # Reaps the child, so that a killed worker does not linger as a zombie that looks alive.
-    threading.Thread(target=process.wait, daemon=True).start()
+    STANDBY.start(audit_id, os.environ | {"EARWITNESS_DB": store.url})
 
 
 _NOTHING = object()

@@ -1,6 +1,6 @@
 """A process over the one that scores: what a decoder breaks ends there, and takes one file along.
 
-The scoring process is a fork, made before anything heavy is imported. A page of memory that both share says which file
+The scoring process is a fork, made while its process has one thread. A page of memory that both share says which file
 each of its threads has in hand and since when it has made no step. When the scoring process dies of a signal, or a file
 holds a thread for too long (then it is killed), a new one goes on by the ledger, and tries the files that were in hand
 alone first (`core.scanning.trial`). Costs nothing while nothing happens.
@@ -28,9 +28,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Hands:
-    """The files that the scoring threads have in hand. Made once in a process, before it forks."""
+    """The files that the scoring threads have in hand. Emptied once by each supervisor, before it forks."""
 
     def __init__(self) -> None:
+        self.empty()
+
+    def empty(self) -> None:
+        """Takes a page of its own: what was in hand before is not the work's, nor is what other processes have."""
         # Three numbers a slot: entry or 0, time of its last step, files put down.
         self._values = memoryview(mmap.mmap(-1, _NUM_SLOTS * 24)).cast("d")
         self._num_taken = 0
@@ -99,7 +103,7 @@ def supervised(work: Callable[[], int], *, hang_s: float = HANG_S) -> int:
     if not hasattr(os, "fork"):
         return work()
     num_deaths = num_done = 0
-    HANDS.drop([])  # what this process had in hand before is not the work's
+    HANDS.empty()
     while True:
         pid = _fork(work)
         status = _wait(pid, hang_s)

@@ -10,6 +10,7 @@ from core.records import ScanSettings
 from core.scanning.browse import SAMPLES_FOLDER, check_file
 from core.scanning.plan import ScanPlan, dry_run
 from core.scanning.scan import start_audit
+from core.scanning.standby import STANDBY
 from core.store.store import Store
 from pages.components import resources
 from pages.components.detector_picker import pick_detector
@@ -23,6 +24,7 @@ def show_new_audit(store: Store) -> None:
     """The form; on start the page is redrawn with the audit."""
     if not allows("audit"):
         return
+    STANDBY.prepare()
     folder = pick_folder(default=SAMPLES_FOLDER)
     detector = pick_detector(key="detector")
     settings = _pick_settings()
