@@ -139,6 +139,8 @@ def build_parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--sizes", nargs="+", type=int, default=[], metavar="NUM", help=sizes)
     entries = "also time the dashboard's queries on a made-up store of so many recordings"
     benchmark.add_argument("--entries", type=int, metavar="NUM", help=entries)
+    device = "measure a scan on a GPU against the GPU and the decoding alone (cuda), or on the CPU against its parts (default)"
+    benchmark.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=device)
     benchmark.add_argument("--out", type=Path, metavar="FILE.md", help="also write the report to this file")
 
     worker = _command(
@@ -216,13 +218,20 @@ def _export_png(options: argparse.Namespace) -> int:
 
 def _benchmark(options: argparse.Namespace) -> int:
     from core.scanning.benchmark import run_benchmark
+    from core.scanning.gpu_benchmark import run_gpu_benchmark
 
+    if options.device != "cpu" and (options.peer or options.sizes or options.entries):
+        raise CoreError("--peer, --sizes and --entries are about the CPU; leave them out with --device cuda.")
     if min(options.sizes, default=1) < 1 or (options.entries or 100) < 100:
         raise CoreError("--sizes expects numbers of 1 or more, --entries one of 100 or more.")
     peer = detector_named(options.peer) if options.peer else None
     larger = {"peer": peer, "sizes": options.sizes, "num_entries": options.entries}
+    detector = detector_named(options.detector)
     with tempfile.TemporaryDirectory() as scratch:
-        report = run_benchmark(options.folder, detector_named(options.detector), scratch=Path(scratch), **larger)
+        if options.device == "cuda":
+            report = run_gpu_benchmark(options.folder, detector, scratch=Path(scratch))
+        else:
+            report = run_benchmark(options.folder, detector, scratch=Path(scratch), **larger)
     print(report)
     if options.out:
         options.out.write_text(report, encoding="utf-8")

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -18,51 +14,31 @@ import soundfile
 import torch
 import torchaudio
 
-from core.audio import SAMPLE_RATE_HZ, load, sha256_of
+from core.audio import SAMPLE_RATE_HZ
 from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS
-from core.errors import AudioRefusal, ScanError
-from core.records import ScanSettings
+from core.errors import ScanError
 from core.runtime import open_session
-from core.scanning.discovery import find_files
-from core.scanning.first_result import first_of_command_s, first_of_dashboard_s, scan_command
+from core.scanning.first_result import first_of_command_s, first_of_dashboard_s
+from core.scanning.measuring import (
+    Material,
+    Scan,
+    gather_material,
+    hash_and_decode,
+    in_parallel,
+    markdown_table,
+    measured_scan,
+    num_cores,
+    processor_name,
+    seconds_of,
+)
 from core.segments import split_windows
 from core.store.benchmark import benchmark_store
-from core.store.store import Store
 
 NUM_REPEATS = 5
 """Each figure is the median of this many measurements, taken in turn."""
 NUM_PLAIN = 100
 """Recordings that go through the plain loop."""
-_ROOT = Path(__file__).parents[2]
-# Linux counts the memory of the process that started a program as that program's peak: a small one stands between.
-_MEASURED = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(status)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """The recordings measured on: readable, at most about 10 s on average."""
-
-    folder: str
-    paths: list[str]
-    windows: torch.Tensor
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """What one scan did."""
-
-    num_recordings: int
-    rate: float
-    """Recordings/s."""
-    peak_mib: float
-    """Memory at its highest, of the largest of its processes."""
 
 
 def run_benchmark(
@@ -90,25 +66,25 @@ def run_benchmark(
     Raises:
         ScanError: the folder holds nothing that can be decoded, or the scratch folder has no room for the copies.
     """
-    material = _gather(folder, detector.manifest.window_samples)
+    material = gather_material(folder, detector.manifest.window_samples)
     front_end, session = detector.build_front_end(), open_session(detector)
     batches = material.windows.split(BATCH_WINDOWS)
     with torch.inference_mode():
         images = [front_end(batch) for batch in batches]
     parts: dict[str, Callable[[], object]] = {
-        "decoding (hash, read, resample)": lambda: _in_parallel(_decode, material.paths),
-        f"features ({detector.manifest.input_words})": lambda: _in_parallel(_without_gradients(front_end), batches),
-        f"network ({detector.manifest.model}, ONNX Runtime)": lambda: _in_parallel(session, images),
+        "decoding (hash, read, resample)": lambda: in_parallel(hash_and_decode, material.paths),
+        f"features ({detector.manifest.input_words})": lambda: in_parallel(_without_gradients(front_end), batches),
+        f"network ({detector.manifest.model}, ONNX Runtime)": lambda: in_parallel(session, images),
     }
     for part in parts.values():
         part()  # warm caches and allocators
     times: dict[str, list[float]] = {name: [] for name in parts}
-    scans: list[_Scan] = []
+    scans: list[Scan] = []
     first_s: dict[str, list[float]] = {"command": [], "dashboard": []}
     for repeat in range(NUM_REPEATS):
         for name, part in parts.items():
-            times[name].append(_timed(part))
-        scans.append(_scan(material.folder, detector, scratch / f"{repeat}.db"))
+            times[name].append(seconds_of(part))
+        scans.append(measured_scan(material.folder, detector, scratch / f"{repeat}.db"))
         first_s["command"].append(first_of_command_s(material.folder, detector, scratch / f"{repeat} command.db"))
         first_s["dashboard"].append(first_of_dashboard_s(material.folder, detector, scratch / f"{repeat} dashboard.db"))
     rates = {name: len(material.paths) / median(measured) for name, measured in times.items()}
@@ -123,27 +99,6 @@ def run_benchmark(
     return report
 
 
-def _gather(folder: str, window_samples: int) -> _Material:
-    paths, windows, num_samples = [], [], 0
-    for file in find_files(folder, ScanSettings()):
-        path = os.path.join(folder, os.fsdecode(file.path_bytes))
-        try:
-            samples = load(path)[0]
-        except AudioRefusal:
-            continue
-        paths.append(path)
-        windows.append(split_windows(samples, window_samples))
-        num_samples += len(samples)
-    if not paths:
-        raise ScanError(f"{folder} holds no recording that can be decoded; give a folder with a few hundred short ones.")
-    return _Material(folder, paths, torch.cat(windows), num_samples / SAMPLE_RATE_HZ)
-
-
-def _decode(path: str) -> None:
-    sha256_of(path)
-    load(path)
-
-
 def _without_gradients(front_end: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     def run(batch: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -152,24 +107,7 @@ def _without_gradients(front_end: torch.nn.Module) -> Callable[[torch.Tensor], t
     return run
 
 
-def _in_parallel(work: Callable, items: Sequence) -> None:
-    """One thread per core, each with one thread of its own, as the scan runs them."""
-    with ThreadPoolExecutor(_num_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for _ in pool.map(work, items):
-            pass
-
-
-def _scan(folder: str, detector: Detector, database: Path) -> _Scan:
-    """A real scan in a process of its own, into an empty store."""
-    command = scan_command(folder, detector, database)
-    done = subprocess.run([sys.executable, "-c", _MEASURED, *command], capture_output=True, cwd=_ROOT)
-    if done.returncode:
-        raise ScanError(f"The scan of {folder} ended with status {done.returncode}; run `{' '.join(command)}` to see why.")
-    audit = Store(f"sqlite:///{database}").recent_audits(1)[0]
-    return _Scan(audit.num_done, audit.rate_per_s or 0.0, int(done.stdout) / 1024)
-
-
-def _scan_of_size(size: int, material: _Material, detector: Detector, scratch: Path) -> _Scan:
+def _scan_of_size(size: int, material: Material, detector: Detector, scratch: Path) -> Scan:
     """A scan of so many recordings: copies with some bytes added at the end, which decoders pass over and hashes do not."""
     needed = size * sum(os.path.getsize(path) for path in material.paths) / len(material.paths)
     if needed > shutil.disk_usage(scratch).free:
@@ -180,13 +118,13 @@ def _scan_of_size(size: int, material: _Material, detector: Detector, scratch: P
         copy = folder / f"{number // 1_000:04}" / f"{number:08}{Path(source).suffix}"
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(Path(source).read_bytes() + number.to_bytes(8, "big"))
-    scan = _scan(str(folder), detector, scratch / f"{size} recordings.db")
+    done = measured_scan(str(folder), detector, scratch / f"{size} recordings.db")
     shutil.rmtree(folder)
-    return scan
+    return done
 
 
 def _plain_rate(paths: list[str], detector: Detector) -> float:
-    return len(paths) / _timed(lambda: _plain_loop(paths, detector))
+    return len(paths) / seconds_of(lambda: _plain_loop(paths, detector))
 
 
 def _plain_loop(paths: list[str], detector: Detector) -> None:
@@ -204,21 +142,11 @@ def _plain_engine(detector: Detector) -> str:
     return "ONNX Runtime" if detector.is_foreign else "eager PyTorch"
 
 
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _report(
-    material: _Material,
+    material: Material,
     detector: Detector,
     rates: dict[str, float],
-    scans: list[_Scan],
+    scans: list[Scan],
     plain_rates: list[tuple[Detector, float]],
     *,
     limit: float,
@@ -242,33 +170,21 @@ def _report(
     return f"""# Benchmark
 
 Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("%Y-%m-%d", time.gmtime())}:
-{_processor()}, {_num_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}.
+{processor_name()}, {num_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}.
 {len(material.paths)} recordings,
 {material.duration_s / len(material.paths):.1f} s on average, {len(material.windows)} windows; detector `{detector.name}`
 ({detector.hash[:12]}). Medians of {NUM_REPEATS}, everything on the same recordings in one run.
 
-{_table(("what", "recordings/s"), rows)}
+{markdown_table(("what", "recordings/s"), rows)}
 
 - **Scan against the limit of its parts: {scan_rate / limit:.2f}**
 {"".join(f"{line}{chr(10)}" for line in lines)}- Memory of the scan at its highest: {peak_mib:,.0f} MiB
 """
 
 
-def _sizes_report(scans: list[_Scan], limit: float) -> str:
+def _sizes_report(scans: list[Scan], limit: float) -> str:
     rows = [
         (f"{scan.num_recordings:,}", f"{scan.rate:,.0f}", f"{scan.rate / limit:.2f}", f"{scan.peak_mib:,.0f}") for scan in scans
     ]
-    table = _table(("recordings", "recordings/s", "against the limit of the parts", "memory at its highest, MiB"), rows)
+    table = markdown_table(("recordings", "recordings/s", "against the limit of the parts", "memory at its highest, MiB"), rows)
     return f"\n## The scan by the number of recordings\n\nCopies of the same recordings, each with bytes of its own.\n\n{table}\n"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown processor"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from core.checkpoints import Detector
 from core.records import ScanSettings
+from core.scanning.measuring import scan_command
 from core.scanning.scan import prepare_audit
 from core.scanning.standby import Standby
 from core.store.store import Store
@@ -57,9 +57,3 @@ def _first_with(standby: Standby, folder: str, detector: Detector, database: Pat
 def _has_result(store: Store) -> bool:
     """Whether the last audit has one, or will have none."""
     return any(audit.num_done or audit.finished_at for audit in store.recent_audits(1))
-
-
-def scan_command(folder: str, detector: Detector, database: Path) -> list[str]:
-    """A scan of a folder by the command line, into that SQLite file."""
-    url = f"sqlite:///{database}"
-    return [sys.executable, "-m", "core", "scan", folder, "--db", url, "--detector", str(detector.folder.resolve())]
