@@ -11,8 +11,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,6 +21,7 @@ from core.detector_config import CLASS_ORDER, MODEL_NAMES, WINDOW_SAMPLES, Featu
 from core.errors import DetectorError
 from core.foreign.records import ForeignNetwork
 from core.records import SAMPLE_RATE_HZ
+from core.whole_files import whole_folder
 
 if TYPE_CHECKING:
     import torch
@@ -202,16 +201,21 @@ def save_detector(folder: Path, network: torch.nn.Module | Path, manifest: Detec
     Raises:
         DetectorError: the folder is there already, or cannot be written.
     """
-    with _new_folder(folder) as partial:
-        if isinstance(network, Path):
-            shutil.copyfile(network, partial / _GRAPH)
-        else:
-            from safetensors.torch import save_file
+    if folder.exists():
+        raise DetectorError(f"{folder} is there already; choose another name or remove it first.")
+    try:
+        with whole_folder(folder) as partial:
+            if isinstance(network, Path):
+                shutil.copyfile(network, partial / _GRAPH)
+            else:
+                from safetensors.torch import save_file
 
-            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial / _WEIGHTS)
-        (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
-        if card:
-            (partial / "README.md").write_text(card, encoding="utf-8")
+                save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial / _WEIGHTS)
+            (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+            if card:
+                (partial / "README.md").write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise DetectorError(f"{folder} cannot be written: {error.strerror}. Choose a folder that can, with space.") from None
     return load_detector(folder)
 
 
@@ -255,7 +259,7 @@ def find_detectors() -> tuple[Detector, ...]:
         DetectorError: one of them is damaged, or two share a name.
     """
     roots = [SHIPPED_DETECTORS] + [Path(root) for root in [os.environ.get("EARWITNESS_DETECTORS")] if root]
-    folders = [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if path.is_dir()]
+    folders = [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
     found: dict[str, Detector] = {}
     for detector in map(load_detector, folders):
         if detector.name in found:
@@ -293,23 +297,6 @@ def _check_model(name: str) -> None:
 
     if name not in MODELS:
         raise DetectorError(f"the detector needs model {name!r}; this program has {', '.join(MODELS)}")
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when the block ends well and goes when it does not."""
-    if folder.exists():
-        raise DetectorError(f"{folder} is there already; choose another name or remove it first.")
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        os.replace(partial, folder)
-    except BaseException:
-        for path in partial.iterdir():
-            path.unlink()
-        partial.rmdir()
-        raise
 
 
 def _identity(text: bytes, network: Path) -> str:

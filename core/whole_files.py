@@ -1,11 +1,15 @@
-"""Files replaced whole, a reader finds the old one or the new one, never half of it; folders as one file; hashes of files."""
+"""Files and folders written whole: a reader finds the old one or the new one, never half of it. Folders as one file; hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -40,6 +44,23 @@ def zip_bytes(folder: Path, name: str) -> bytes:
     buffer = io.BytesIO()
     zip_of(folder, buffer, within=name)
     return buffer.getvalue()
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder to fill beside a new one's place; it is moved there when the block ends well, and removed when not.
+
+    Raises:
+        OSError: it cannot be written, or there is something in its place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def replace_file(path: Path, content: bytes | str) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import checkpoints
+from core import checkpoints, whole_files
 from core.calibration import Calibration, Thresholds
 from core.checkpoints import DetectorManifest, Figure, detector_named, find_detectors, load_detector, save_detector
 from core.detector_config import FeatureConfig
 from core.errors import DetectorError
 from core.models import MODELS, build_model
+from core.whole_files import whole_folder
 
 MANIFEST = DetectorManifest(
     name="made",
@@ -117,10 +118,17 @@ def test_saving_that_fails_leaves_nothing(tmp_path: Path, model: torch.nn.Module
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(whole_files.os, "rename", full)
+    with pytest.raises(DetectorError, match="cannot be written: No space left"):
         save_detector(tmp_path / "made", model, MANIFEST)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_detector_that_is_being_written_harms_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARWITNESS_DETECTORS", str(folder.parent))
+    with whole_folder(folder.parent / "another") as partial:  # as when the process is killed here
+        (partial / "weights.safetensors").touch()
+        assert load_detector(folder).hash in {detector.hash for detector in find_detectors()}
 
 
 # What is refused -------------------------------------------------------------------------------------------------

@@ -8,13 +8,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,7 +27,7 @@ from core.store.events import append_event, audit_events, process_actor
 from core.store.filters import EVERYTHING
 from core.store.store import Store
 from core.store.triage import entry_detail, matching_entries
-from core.whole_files import file_sha256
+from core.whole_files import file_sha256, whole_folder
 
 NUM_SHOWN = 50
 """Recordings that get a page of their own in the report, those at the head of the selection's order first."""
@@ -76,18 +73,22 @@ def make_bundle(
     with store.writing() as connection:
         append_event(connection, audit_id, "bundled", actor=made_by, name=out.name, num_files=len(ids))
     log = audit_events(store, audit_id)
-    with _whole_folder(out) as partial:
-        shutil.copytree(detector.folder, partial / DETECTOR)
-        _write_lines(partial / LOG, (json.dumps(asdict(event)) for event in log))
-        lines = _recording_lines(store, ids, audit.folder, on_progress)
-        _write_lines(partial / RECORDINGS, (json.dumps(line, ensure_ascii=False) for line in lines))
-        write_scores(partial)
-        manifest = _manifest(audit, detector, selection, log[-1].hash, made_by or process_actor(), partial)
-        _write_lines(partial / REPORT, report_pages(manifest, detector, partial, audit.folder, num_shown=num_shown))
-        manifest.files[REPORT] = file_sha256(partial / REPORT)
-        text = json.dumps(without_nan(asdict(manifest)), indent=1, sort_keys=True) + "\n"
-        (partial / MANIFEST).write_text(text, encoding="utf-8")
-        (partial / SEAL).write_text(f"{file_sha256(partial / MANIFEST)}  {MANIFEST}\n", encoding="utf-8")
+    try:
+        with whole_folder(out) as partial:
+            shutil.copytree(detector.folder, partial / DETECTOR)
+            _write_lines(partial / LOG, (json.dumps(asdict(event)) for event in log))
+            lines = _recording_lines(store, ids, audit.folder, on_progress)
+            _write_lines(partial / RECORDINGS, (json.dumps(line, ensure_ascii=False) for line in lines))
+            write_scores(partial)
+            manifest = _manifest(audit, detector, selection, log[-1].hash, made_by or process_actor(), partial)
+            _write_lines(partial / REPORT, report_pages(manifest, detector, partial, audit.folder, num_shown=num_shown))
+            manifest.files[REPORT] = file_sha256(partial / REPORT)
+            text = json.dumps(without_nan(asdict(manifest)), indent=1, sort_keys=True) + "\n"
+            (partial / MANIFEST).write_text(text, encoding="utf-8")
+            (partial / SEAL).write_text(f"{file_sha256(partial / MANIFEST)}  {MANIFEST}\n", encoding="utf-8")
+    except OSError as error:
+        problem = f"The bundle cannot be written to {out}: {error.strerror}. Choose a folder that exists and has space."
+        raise CoreError(problem) from None
     return manifest
 
 
@@ -143,24 +144,3 @@ def _write_lines(path: Path, lines: Iterator[str]) -> None:
     # Names that are not UTF-8 are told as \xNN by the store; what else cannot be encoded is spelled out.
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside its final place that is moved there when the block ends well, and removed when not."""
-    partial = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        yield partial
-        partial.chmod(0o755)
-        os.rename(partial, out)
-    except OSError as error:
-        raise _unwritten(out, error) from None
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _unwritten(out: Path, error: OSError) -> CoreError:
-    return CoreError(f"The bundle cannot be written to {out}: {error.strerror}. Choose a folder that exists and has space.")
