@@ -122,3 +122,17 @@ def test_the_shipped_ones_open(store_url: str) -> None:
     page.button_group(key=next(g.key for g in page.button_group if g.key.endswith("-grouping"))).set_value("attack").run()
     assert not page.exception
     assert len(_figures(page)) == 4
+
+
+def test_the_choices_are_in_the_address(page: AppTest, tiny_detector) -> None:
+    save_fingerprints(_made(), own_fingerprint_folder())
+    _run(page)
+    page.selectbox(key=next(box.key for box in page.selectbox if box.label == "What it looks at in")).set_value("A10")
+    _run(page)
+    address = dict(page.query_params)
+    assert (address["first"], address["by"], address["frames"]) == ("A10", "attack", "all")
+    other = AppTest.from_file(HOME, default_timeout=120).switch_page("pages/9_Attack_fingerprints.py")
+    for name, value in (address | {"second": "A17"}).items():
+        other.query_params[name] = value
+    _run(other)
+    assert [box.value for box in other.selectbox if box.label in ("What it looks at in", "against")] == ["A10", "A17"]

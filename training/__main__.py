@@ -10,9 +10,9 @@ from pathlib import Path
 
 from core.checkpoints import SHIPPED_DETECTORS
 from core.errors import CoreError
+from core.memory import keep_all
 from training.baselines import BASELINES
 from training.data import SPLITS, load_split
-from training.memory import keep_memory
 from training.prepare_command import add_prepare
 from training.recipes import RECIPES, recipe_named
 from training.vocoder_command import add_vocoder
@@ -138,7 +138,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.epochs is not None:
         recipe = replace(recipe, num_epochs=options.epochs)
     several = options.seeds is not None
-    keep_memory()
+    keep_all()
     for seed in range(options.seeds) if several else [options.seed]:
         coded = add_coded(load_split(options.data, "train"), recipe.num_coded, seed=seed)
         splits = (add_spoken(coded, recipe.num_spoken, seed=seed), load_split(options.data, "dev"))
@@ -211,7 +211,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     from training.benchmark import run_benchmark
     from training.benchmark_report import BenchmarkOptions, as_markdown
 
-    keep_memory()  # as in training
+    keep_all()  # as in training
     workers = {} if options.workers is None else {"num_workers": options.workers}
     measured = BenchmarkOptions(
         device=options.device,

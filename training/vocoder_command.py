@@ -35,14 +35,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from core.memory import keep_all
     from training.data import load_split
-    from training.memory import keep_memory
     from training.vocoder import train_vocoder
     from training.vocoder_run import VocoderRecipe, longer
 
     if options.data is None:
         raise CoreError("training needs --data, a folder that `python -m training prepare` wrote.")
-    keep_memory()
+    keep_all()
     recipe, split = longer(VocoderRecipe(), options.steps), load_split(options.data, "train")
     path = train_vocoder(recipe, split, options.run, seed=options.seed, data_folder=options.data, say=_say)
     print(f"trained to step {recipe.num_steps:,}: {path}")

@@ -16,6 +16,7 @@ import torch
 from core.audio import Channels, sha256_of
 from core.detect import Scorer, record_of
 from core.errors import DECODER_FAILURES, AudioRefusal
+from core.memory import keep_batches
 from core.records import Audit, FoundFile, PendingFile, ScanSettings, ScoredRecording
 from core.scanning.discovery import find_files
 from core.scanning.supervision import HANDS, MAX_DEATHS
@@ -70,6 +71,7 @@ class LocalEngine:
 
     def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
         """As `Engine`."""
+        keep_batches()
         num_threads = len(os.sched_getaffinity(0))
         to_score: queue.Queue[PendingFile | None] = queue.Queue(maxsize=64 * num_threads)
         work = _Work(self.scorer, ledger, audit, stop, to_score)

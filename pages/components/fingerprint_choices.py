@@ -74,23 +74,25 @@ def choose_pair(measured: FingerprintSet) -> Pair | None:
     """
     key = f"fingerprint-{measured.summary.set_key}"
     top = st.container(horizontal=True, vertical_alignment="bottom")
+    groupings, kinds = groupings_of(measured), list(FRAME_TITLES)
     grouping = top.segmented_control(
         "Group spoofs by",
-        groupings_of(measured),
+        groupings,
         format_func=GROUPING_TITLES.__getitem__,
-        default=groupings_of(measured)[0],
+        default=groupings[_linked("by", groupings)],
         required=True,
         key=f"{key}-grouping",
     )
     frames = top.segmented_control(
         "Frames",
-        list(FRAME_TITLES),
+        kinds,
         format_func=FRAME_TITLES.__getitem__,
-        default="all",
+        default=kinds[_linked("frames", kinds)],
         required=True,
         key="fingerprint-frames",
         help="Speech: 20 ms frames that are neither silent nor 35 dB below the loudest.",
     )
+    st.query_params.update(by=grouping, frames=frames)
     fingerprints = fingerprints_of(measured, grouping)
     by_key = {fingerprint.key: fingerprint for fingerprint in fingerprints}
     if len(by_key) < 2:
@@ -98,8 +100,9 @@ def choose_pair(measured: FingerprintSet) -> Pair | None:
         return None
     largest = _largest_first(fingerprints)
     left, right = st.columns(2)
-    first = _choose_group(left, "What it looks at in", largest, by_key, key=f"{key}-{grouping}-first")
-    second = _choose_group(right, "against", [name for name in largest if name != first], by_key, key=f"{key}-{grouping}-second")
+    first = _choose_group(left, "What it looks at in", "first", largest, by_key, key=f"{key}-{grouping}")
+    others = [name for name in largest if name != first]
+    second = _choose_group(right, "against", "second", others, by_key, key=f"{key}-{grouping}")
     comparison = compare_fingerprints(measured, grouping, first, second, frames=frames)
     reference = None if BONA_FIDE in (first, second) else by_key.get(BONA_FIDE)
     return Pair(grouping, fingerprints, by_key[first], by_key[second], reference, comparison)
@@ -108,14 +111,25 @@ def choose_pair(measured: FingerprintSet) -> Pair | None:
 def _narrowed(place, label: str, name: str, found: Sequence, told) -> list:
     """Those stored fingerprints that fit a choice; told gives an identity and its title."""
     titles = {told(summary)[0]: told(summary)[1] for _, summary in found}
-    chosen = place.selectbox(label, list(titles), format_func=lambda key: plain(titles[key]), key=f"fingerprint-{name}")
+    start = _linked(name, list(titles))
+    chosen = place.selectbox(label, list(titles), start, format_func=lambda key: plain(titles[key]), key=f"fingerprint-{name}")
+    st.query_params[name] = chosen
     return [(manifest, summary) for manifest, summary in found if told(summary)[0] == chosen]
 
 
-def _choose_group(place, label: str, names: Sequence[str], by_key: dict[str, Fingerprint], *, key: str) -> str:
-    return place.selectbox(
-        label, names, format_func=lambda name: f"{plain(name)} ({by_key[name].size.num_recordings:,} recordings)", key=key
-    )
+def _choose_group(place, label: str, name: str, groups: Sequence[str], by_key: dict[str, Fingerprint], *, key: str) -> str:
+    def words(group: str) -> str:
+        return f"{plain(group)} ({by_key[group].size.num_recordings:,} recordings)"
+
+    chosen = place.selectbox(label, groups, _linked(name, groups), format_func=words, key=f"{key}-{name}")
+    st.query_params[name] = chosen
+    return chosen
+
+
+def _linked(name: str, options: Sequence[str]) -> int:
+    """Position of what the address names; the first where it names none of them."""
+    linked = st.query_params.get(name)
+    return options.index(linked) if linked in options else 0
 
 
 def _largest_first(fingerprints: Sequence[Fingerprint]) -> list[str]:
