@@ -7,6 +7,7 @@ import streamlit as st
 from core.records import ScanSettings
 from core.scanning.browse import SAMPLES_FOLDER
 from core.scanning.scan import start_audit
+from core.scanning.standby import STANDBY
 from core.store.store import Store
 from pages.components import resources
 from pages.components.frame import telling_failures
@@ -28,10 +29,12 @@ def show_first_steps(store: Store) -> None:
         st.button("Judge a sample", icon=":material/hearing:", on_click=show_sample, args=(_SAMPLE,), key="first-sample")
     with second:
         st.markdown("2\\. **A folder.** 15 files sorted by risk, to hear, review and export.")
-        if allows("audit") and st.button("Audit the samples", icon=":material/folder:", key="first-audit"):
-            with telling_failures():
-                audit_id = start_audit(store, str(SAMPLES_FOLDER), resources.default_detector(), ScanSettings())
-                st.switch_page(AUDIT_PAGE, query_params={"audit": str(audit_id)})
+        if allows("audit"):
+            STANDBY.prepare()
+            if st.button("Audit the samples", icon=":material/folder:", key="first-audit"):
+                with telling_failures():
+                    audit_id = start_audit(store, str(SAMPLES_FOLDER), resources.default_detector(), ScanSettings())
+                    st.switch_page(AUDIT_PAGE, query_params={"audit": str(audit_id)})
     with third:
         st.markdown("3\\. **How far to trust it.** What it misses, measured on real speech.")
         st.page_link("pages/3_Attack_accuracy.py", label="See what it misses", icon=":material/target:")
