@@ -113,7 +113,8 @@ class QualityMeter:
         active_s = len(active) * FRAME_SAMPLES / SAMPLE_RATE_HZ
         if active_s < MIN_ACTIVE_S:
             raise AudioRefusal("no_speech", f"Only {active_s:.2f} s of sound; at least {MIN_ACTIVE_S} s is needed.")
-        lowest_db, highest_db = np.quantile(active, (0.1, 0.9))
+        # The 10th and 90th percentile; np.quantile takes ten times as long on so few.
+        lowest_db, highest_db = np.interp((0.1, 0.9), np.linspace(0, 1, len(active)), np.sort(active))
         spread_db = float(highest_db - lowest_db)
         if spread_db < MIN_MODULATION_DB:
             raise AudioRefusal(
