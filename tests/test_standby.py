@@ -12,6 +12,7 @@ import pytest
 from core.cache import cache_folder
 from core.checkpoints import Detector
 from core.records import Audit, AuditStatus, ScanSettings
+from core.runtime import exported_name
 from core.scanning import standby
 from core.scanning.scan import start_audit
 from core.scanning.standby import Standby
@@ -70,6 +71,19 @@ def test_audits_are_scored_by_workers_of_one_process(own: Standby, store: Store,
         log = (cache_folder() / f"worker-{audit_id}.log").read_text(encoding="utf-8")
         assert "Traceback" not in log
     assert own._process is process
+
+
+def test_the_default_detectors_network_is_exported_beforehand(
+    lively_detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARWITNESS_CACHE", str(tmp_path))
+    monkeypatch.setenv("EARWITNESS_DETECTOR", lively_detector.name)
+    process = Standby()
+    process.prepare()
+    try:
+        _soon(lambda: (tmp_path / exported_name(lively_detector)).is_file())
+    finally:
+        process.close()
 
 
 def test_no_ended_worker_lingers(own: Standby, store: Store, folder: Path, lively_detector: Detector) -> None:

@@ -14,6 +14,7 @@ from ledger_records import QUALITY, make_audit, make_detector, scored, sha256, s
 from core.errors import CoreError, StoreError
 from core.protocols import Trial
 from core.records import FolderShare, HistogramBin, SegmentScore, TriageFilter, Verdict
+from core.store import triage
 from core.store.schema import reviews
 from core.store.store import Store
 from core.store.triage import (
@@ -292,6 +293,15 @@ def test_files_with_a_warning_are_counted(store: Store) -> None:
     records = [scored("a.wav", 0.5, warnings=("narrowband", "short")), scored("b.wav", 1.0, warnings=("narrowband",))]
     audit_id, _ = make_audit(store, [*records, scored("c.wav", 2.0, warnings=("short",)), unreadable("d.wav")])
     assert num_warned(store, audit_id, "narrowband") == 2
+    assert num_warned(store, audit_id, "quiet") == 0
+
+
+def test_of_many_files_some_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triage, "MAX_COUNTED", 10)
+    warnings = [("narrowband",) if i % 10 < 7 else () for i in range(60)]
+    audit_id, _ = make_audit(store, [scored(f"{i:02}.wav", 0.5, warnings=codes) for i, codes in enumerate(warnings)])
+    assert num_warned(store, audit_id, "narrowband") == pytest.approx(42, abs=6)
+    assert num_warned(store, audit_id, "narrowband") % 6 == 0
     assert num_warned(store, audit_id, "quiet") == 0
 
 

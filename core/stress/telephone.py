@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from core.store.triage import MAX_COUNTED
 from core.stress.records import StressTable
 
 WARNINGS_OF_LINES = frozenset(("narrowband", "compressed"))
@@ -12,8 +13,9 @@ _PREFIX, _LABEL = "phone_", "bona fide"
 
 
 def bandwidth_words(num: int, num_judged: int) -> str:
-    """How many of an audit's recordings have telephone bandwidth, in a sentence."""
-    return f"Telephone bandwidth in {num:,} of {num_judged:,} recordings."
+    """How many of an audit's recordings have telephone bandwidth (`num_warned`), in a sentence."""
+    about = "about " if num_judged > MAX_COUNTED else ""
+    return f"Telephone bandwidth in {about}{num:,} of {num_judged:,} recordings."
 
 
 def turned_share(table: StressTable) -> float | None:
