@@ -144,7 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--out", type=Path, metavar="FILE.md", help="also write the report to this file")
 
     worker = _command(
-        commands, "worker", scan_command.run_worker, "work on an audit that is in the store (the dashboard starts these)"
+        commands, "worker", scan_command.run_worker, "work on an audit that is in the store, as the dashboard's workers do"
     )
     worker.add_argument("audit_id", type=int)
     _add_store(worker)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -28,10 +27,10 @@ from core.scanning.measuring import (
     gather_material,
     hash_and_decode,
     in_parallel,
+    machine_words,
     markdown_table,
     measured_scan,
     num_cores,
-    processor_name,
     seconds_of,
 )
 from core.scanning.scan import worker_name
@@ -197,7 +196,7 @@ def _report(
     return f"""# Benchmark
 
 Made by `python -m core benchmark FOLDER` (`make benchmark`) on {time.strftime("%Y-%m-%d", time.gmtime())}:
-{processor_name()}, {num_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}.
+{machine_words()}.
 {len(material.paths)} recordings,
 {material.duration_s / len(material.paths):.1f} s on average, {len(material.windows)} windows; detector `{detector.name}`
 ({detector.hash[:12]}). Medians of {NUM_REPEATS}, everything on the same recordings in one run.

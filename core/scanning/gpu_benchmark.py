@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,10 @@ from core.scanning.measuring import (
     gather_material,
     hash_and_decode,
     in_parallel,
+    machine_words,
     markdown_table,
     measured_scan,
     num_cores,
-    processor_name,
     seconds_of,
 )
 
@@ -64,7 +63,7 @@ def run_gpu_benchmark(folder: str, detector: Detector, *, scratch: Path) -> str:
     return f"""# Benchmark on a GPU
 
 Made by `python -m core benchmark FOLDER --device cuda` on {time.strftime("%Y-%m-%d", time.gmtime())}: {_device_name(scorer)},
-{processor_name()}, {num_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}.
+{machine_words()}.
 {len(material.paths):,} recordings, {len(material.windows):,} windows; detector `{detector.name}` ({detector.hash[:12]}).
 Medians of {NUM_REPEATS}, in one run.
 
