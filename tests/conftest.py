@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,14 @@ from postgres_server import NoServerError, PostgresServer
 torch.set_num_threads(1)
 
 RATE_HZ = 16_000
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """A page under test becomes `__main__`, which every process that a later test spawns would run once more."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 def _speech_like(seconds: float, seed: int = 0) -> np.ndarray:

@@ -100,12 +100,12 @@ def serve() -> int:
     """The process itself: forks a worker for each line of its standard input, until that ends."""
     for module in _LOADED:
         importlib.import_module(module)
-    if os.fork() == 0:
+    if not _is_called(0) and os.fork() == 0:
         _export_default()
     waiting = b""
     while True:
         _reap()
-        if not select.select([0], [], [], _LOOK_S)[0]:
+        if not _is_called(_LOOK_S):
             continue
         if not (block := os.read(0, 1 << 16)):
             return 0
@@ -115,12 +115,16 @@ def serve() -> int:
                 _become_worker(**json.loads(line))
 
 
+def _is_called(wait_s: float) -> bool:
+    """Whether there is an audit, or the end, on the standard input; waits so long for it."""
+    return bool(select.select([0], [], [], wait_s)[0])
+
+
 def _export_default() -> NoReturn:
-    """Exports the network of the detector that most audits use, where no audit did before: it takes some seconds, once."""
+    """Exports the network of the detector that most audits use, where no audit did before: it takes a second, once."""
     from core.checkpoints import detector_named
     from core.runtime import exported_network
 
-    os.nice(10)
     with suppress(CoreError):  # the audit will say what is wrong
         detector = detector_named()
         if not detector.is_foreign:
