@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -86,15 +87,24 @@ def test_recent_audits_are_newest_first(store: Store) -> None:
     assert [audit.id for audit in store.recent_audits(limit=2)] == [ids[2], ids[1]]
 
 
-def test_unfinished_audit_is_found_by_exactly_its_work(store: Store, audit_id: int) -> None:
-    assert store.find_unfinished("/audio", "ab" * 32, ScanSettings()).id == audit_id
-    assert store.find_unfinished("/other", "ab" * 32, ScanSettings()) is None
-    assert store.find_unfinished("/audio", "cd" * 32, ScanSettings()) is None
-    assert store.find_unfinished("/audio", "ab" * 32, ScanSettings(channels="each")) is None
+def test_an_unfinished_audit_of_exactly_this_work_is_continued(store: Store, audit_id: int) -> None:
+    detector, settings = make_detector(), ScanSettings()
+    assert store.continue_audit("/audio", detector, settings) == audit_id
+    others = (
+        ("/other", detector, settings),
+        ("/audio", make_detector(hash="cd" * 32), settings),
+        ("/audio", detector, ScanSettings(channels="each")),
+    )
+    assert sorted(store.continue_audit(*other) for other in others) == [audit_id + 1, audit_id + 2, audit_id + 3]
     ledger = Ledger(store, audit_id, WORKER)
     ledger.claim()
     ledger.release(AuditStatus.FINISHED)
-    assert store.find_unfinished("/audio", "ab" * 32, ScanSettings()) is None
+    assert store.continue_audit("/audio", detector, settings) == audit_id + 4
+
+
+def test_who_starts_the_same_audit_at_once_shares_it(store: Store) -> None:
+    same = "/audio", make_detector(), ScanSettings()
+    assert set(at_once([partial(Store(store.url).continue_audit, *same) for _ in range(4)])) == {1}
 
 
 def test_cancelling_what_nobody_works_on_ends_it(store: Store, audit_id: int) -> None:

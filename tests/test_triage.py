@@ -21,6 +21,7 @@ from core.store.triage import (
     add_reviews,
     codecs,
     entry_detail,
+    entry_details,
     failures,
     folder_shares,
     folders,
@@ -218,7 +219,14 @@ def test_unknown_filter_is_an_error(store: Store, filter: TriageFilter) -> None:
 # Speed ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens on a page of many, with few files."""
+    monkeypatch.setattr("core.store.triage._LOOK_AHEAD", 0)
+
+
 @sqlite_only
+@pytest.mark.usefixtures("no_look_ahead")
 @pytest.mark.parametrize("filter", [TriageFilter(), TriageFilter(order="path"), TriageFilter(verdicts=("spoof",))])
 def test_table_is_read_by_an_index_and_not_sorted(store: Store, audit: tuple[int, dict[str, int]], filter: TriageFilter) -> None:
     statements = statements_of(store, lambda: triage_page(store, audit[0], filter, limit=1))
@@ -238,17 +246,20 @@ FILTERS = [
 
 
 @sqlite_only
+@pytest.mark.usefixtures("no_look_ahead")
 @pytest.mark.parametrize("filter", FILTERS)
 def test_files_are_counted_by_one_walk_through_an_index(
     store: Store, audit: tuple[int, dict[str, int]], filter: TriageFilter
 ) -> None:
     statements = statements_of(store, lambda: triage_page(store, audit[0], filter, limit=1))
-    (count,) = [statement for statement in statements if "count(*)" in statement[0]]
-    (plan,) = plans_of(store, [count])
+    counts = [statement for statement in statements if "count(*)" in statement[0] and "FROM entries" in statement[0]]
+    assert len(counts) == (2 if filter.review else 1)  # what is reviewed is taken off, looked up from the reviews
+    plan, *_ = plans_of(store, counts)
     assert "COVERING INDEX" in plan[0]
 
 
 @sqlite_only
+@pytest.mark.usefixtures("no_look_ahead")
 def test_the_last_page_is_not_counted(store: Store, audit: tuple[int, dict[str, int]]) -> None:
     for offset, limit, num in ((0, 9, 2), (4, 5, 2), (0, 8, 3), (8, 1, 3), (9, 5, 3)):
         statements = statements_of(store, lambda at=(offset, limit): triage_page(store, audit[0], offset=at[0], limit=at[1]))
@@ -260,7 +271,8 @@ def test_the_last_page_is_not_counted(store: Store, audit: tuple[int, dict[str, 
 @pytest.mark.parametrize("read", [folder_shares, folders])
 def test_folders_are_read_from_an_index(store: Store, audit: tuple[int, dict[str, int]], read: Callable) -> None:
     (plan,) = plans_of(store, statements_of(store, lambda: read(store, audit[0])))
-    assert plan[0].startswith("SEARCH entries USING COVERING INDEX entries_by_folder (audit_id=?")
+    (read_entries,) = [step for step in plan if " entries " in step]
+    assert read_entries.startswith("SEARCH entries USING COVERING INDEX entries_by_folder (audit_id=?")
 
 
 @sqlite_only
@@ -271,6 +283,7 @@ def test_detail_finds_copies_by_their_recording(store: Store, audit: tuple[int, 
 
 
 @sqlite_only
+@pytest.mark.usefixtures("no_look_ahead")
 def test_page_takes_the_same_number_of_statements_whatever_its_length(store: Store, audit: tuple[int, dict[str, int]]) -> None:
     lengths = [len(statements_of(store, lambda limit=limit: triage_page(store, audit[0], limit=limit))) for limit in (1, 8)]
     assert lengths == [3, 3]
@@ -287,6 +300,21 @@ def test_detail_of_a_mixdown(store: Store, audit: tuple[int, dict[str, int]]) ->
     assert detail.info == RECORDS[0].info
     assert detail.detections == RECORDS[0].detections
     assert (detail.reviews, detail.duplicates) == ((), ())
+
+
+def test_details_of_many_are_those_of_each(
+    store: Store, audit: tuple[int, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.store.triage._DETAILS_PER_QUERY", 3)
+    add_reviews(store, [audit[1]["calls/a.wav"]], verdict="spoof", reviewer="Ada")
+    other_id, others = make_audit(store, [scored(name, 2.0, content="calls/a.wav") for name in ("y.wav", "z.wav")])
+    ids = [*reversed(audit[1].values()), *others.values()]
+    details = list(entry_details(store, ids))
+    assert [detail.row.entry_id for detail in details] == ids
+    assert details == [entry_detail(store, entry_id) for entry_id in ids]
+    assert [(detail.audit_id, detail.duplicates) for detail in details[-2:]] == [(other_id, ("z.wav",)), (other_id, ("y.wav",))]
+    with pytest.raises(StoreError, match="no file 99"):
+        list(entry_details(store, [*ids, 99]))
 
 
 def test_files_with_a_warning_are_counted(store: Store) -> None:
@@ -394,9 +422,9 @@ def test_histogram_spans_what_there_is(store: Store) -> None:
     ]
 
 
-@pytest.mark.parametrize("bin_width", [0.0, -1.0, 21.0, math.nan])
+@pytest.mark.parametrize("bin_width", [0.0, -1.0, 0.05, 21.0, math.nan])
 def test_histogram_needs_a_width(store: Store, bin_width: float) -> None:
-    with pytest.raises(CoreError, match="at most 20 nats wide"):
+    with pytest.raises(CoreError, match=r"0\.1 to 20 nats wide"):
         score_histogram(store, 1, bin_width=bin_width)
 
 
@@ -461,6 +489,23 @@ def test_review_filters(store: Store, audit: tuple[int, dict[str, int]], paths: 
     assert set(paths(review="spoof")) == {"Calls/e.wav"}
     assert set(paths(review="bona fide")) == {"calls/a.wav", "top.wav"}
     assert paths(review="inconclusive") == []
+
+
+@pytest.mark.usefixtures("no_look_ahead")
+@pytest.mark.parametrize("max_looked_up", [0, 20_000])
+@pytest.mark.parametrize("review", [None, "reviewed", "unreviewed", "spoof", "bona fide", "inconclusive"])
+def test_pages_tell_how_many_files_there_are(
+    store: Store, audit: tuple[int, dict[str, int]], review: str | None, max_looked_up: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.store.filters.MAX_LOOKED_UP", max_looked_up)
+    audit_id, ids = audit
+    add_reviews(store, [ids["calls/a.wav"], ids["Calls/e.wav"]], verdict="spoof", reviewer="Ada")
+    add_reviews(store, [ids["calls/a.wav"], ids["top.wav"]], verdict="bona fide", reviewer="Ada")
+    make_audit(store, [scored("another.wav", 2.0, content="calls/a.wav")])
+    for folder in (None, "calls"):
+        filter = TriageFilter(review=review, folder=folder)
+        num = len(matching_entries(store, audit_id, filter))
+        assert {triage_page(store, audit_id, filter, limit=limit).num_rows for limit in range(1, 9)} == {num}
 
 
 def test_review_is_of_the_recording_whatever_its_name(store: Store) -> None:

@@ -24,7 +24,11 @@ from core.store.store import Store
 _PREFIX, _BY_REVIEWS = "audit-", "-reviews"
 _MAX_OTHERS = 20
 """Other audits of the same folder that are shown beside one."""
-_COUNT = sa.select(sa.func.count()).select_from(entries)
+_HAS_SCORE = sa.select(sa.func.count()).select_from(entries).where(entries.c.spoof_score.is_not(None))
+_NUM = sa.func.count().label("num"), sa.func.count(entries.c.spoof_score).label("num_scored")
+
+Counts = dict[tuple[int, bool], dict[str, sa.Row]]
+"""(audit, whether its reviews are the labels) -> label -> `num` recordings and how many are scored, `num_scored`."""
 
 
 def labelled_audits(connection: sa.Connection) -> list[tuple[float, TrialSetSummary]]:
@@ -32,14 +36,14 @@ def labelled_audits(connection: sa.Connection) -> list[tuple[float, TrialSetSumm
     counts = _protocol_counts(connection) | _review_counts(connection)
     rows = {row.id: row for row in connection.execute(sa.select(audits).where(audits.c.id.in_({key[0] for key in counts})))}
     found = []
-    for (audit_id, by_reviews), num in counts.items():
-        key = key_of_audit(audit_id, by_reviews=by_reviews)
+    for (audit_id, by_reviews), labels in counts.items():
+        num = {label: row.num for label, row in labels.items()}
         summary = TrialSetSummary(
-            key=key,
+            key=key_of_audit(audit_id, by_reviews=by_reviews),
             name=_title(audit_id, rows[audit_id].folder, by_reviews),
             num_bona_fide=num.get("bona fide", 0),
             num_spoof=num.get("spoof", 0),
-            systems=audit_systems(connection, key),
+            systems=_of_folder(connection, audit_id, by_reviews, sum(row.num_scored for row in labels.values())),
         )
         found.append((rows[audit_id].created_at, summary))
     return found
@@ -83,11 +87,12 @@ def audit_systems(connection: sa.Connection, key: str) -> tuple[SystemSummary, .
     """Audits as systems: of an audit's own set, itself and the newest others of its folder; of a stored set, those attached."""
     audit = audit_of_key(key)
     if audit is not None:
-        return _of_folder(connection, *audit)
+        return _of_folder(connection, *audit, connection.scalar(_labelled(_HAS_SCORE, *audit)))
     attached = connection.scalars(sa.select(audit_labels.c.audit_id).where(audit_labels.c.trial_set_key == key))
-    scored = _COUNT.where(entries.c.label.is_not(None), entries.c.spoof_score.is_not(None))
+    scored = _HAS_SCORE.where(entries.c.label.is_not(None))
     return tuple(
-        _summary(connection, number, scored.where(entries.c.audit_id == number)) for number in sorted(attached, reverse=True)
+        _summary(connection, number, connection.scalar(scored.where(entries.c.audit_id == number)))
+        for number in sorted(attached, reverse=True)
     )
 
 
@@ -172,57 +177,57 @@ def _labelled(query: sa.Select, audit_id: int | None, by_reviews: bool) -> sa.Se
     if by_reviews:
         query = query.join_from(entries, reviews, newest_review())
         query = query.where(reviews.c.verdict.in_(LABELS), entries.c.duplicate_of.is_(None))
-        audit = audit + 0  # keeps SQLite off the indices by audit: it begins with the reviews, which are few
+        # Both let SQLite begin with the reviews, which are few, and not with the audit's files.
+        query = query.where(entries.c.recording_id.in_(sa.select(reviews.c.recording_id)))
+        audit = audit + 0
     else:
         query = query.where(entries.c.label.in_(LABELS))
     return query if audit_id is None else query.where(audit == audit_id)
 
 
-def _protocol_counts(connection: sa.Connection) -> dict[tuple[int, bool], dict[str, int]]:
-    """(audit, False) -> label -> number, of audits that were given labels."""
+def _protocol_counts(connection: sa.Connection) -> Counts:
+    """Of audits that were given labels."""
     attached = set(connection.scalars(sa.select(audit_labels.c.audit_id)))
     settings = connection.execute(sa.select(audits.c.id, audits.c.settings))
     labelled = attached | {row.id for row in settings if json.loads(row.settings)["protocol"]}
-    query = sa.select(entries.c.audit_id, entries.c.label, sa.func.count().label("num")).where(entries.c.audit_id.in_(labelled))
+    query = sa.select(entries.c.audit_id, entries.c.label, *_NUM).where(entries.c.audit_id.in_(labelled))
     return _counts(
         connection.execute(_labelled(query, None, False).group_by(entries.c.audit_id, entries.c.label)), by_reviews=False
     )
 
 
-def _review_counts(connection: sa.Connection) -> dict[tuple[int, bool], dict[str, int]]:
-    """(audit, True) -> label -> number, of audits with reviewed recordings."""
-    query = sa.select(entries.c.audit_id, reviews.c.verdict.label("label"), sa.func.count().label("num"))
-    query = _labelled(query, None, True).where(entries.c.recording_id.in_(sa.select(reviews.c.recording_id)))
-    return _counts(connection.execute(query.group_by(entries.c.audit_id, reviews.c.verdict)), by_reviews=True)
+def _review_counts(connection: sa.Connection) -> Counts:
+    """Of audits with reviewed recordings."""
+    query = sa.select(entries.c.audit_id, reviews.c.verdict.label("label"), *_NUM)
+    query = _labelled(query, None, True).group_by(entries.c.audit_id, reviews.c.verdict)
+    return _counts(connection.execute(query), by_reviews=True)
 
 
-def _counts(rows: Iterable[sa.Row], *, by_reviews: bool) -> dict[tuple[int, bool], dict[str, int]]:
-    counts: dict[tuple[int, bool], dict[str, int]] = {}
+def _counts(rows: Iterable[sa.Row], *, by_reviews: bool) -> Counts:
+    counts: Counts = {}
     for row in rows:
-        counts.setdefault((row.audit_id, by_reviews), {})[row.label] = row.num
+        counts.setdefault((row.audit_id, by_reviews), {})[row.label] = row
     return counts
 
 
-def _of_folder(connection: sa.Connection, audit_id: int, by_reviews: bool) -> tuple[SystemSummary, ...]:
+def _of_folder(connection: sa.Connection, audit_id: int, by_reviews: bool, num_scored: int) -> tuple[SystemSummary, ...]:
     """An audit with labels, and the others of its folder that scored some of the labelled files."""
-    has_score = _COUNT.where(entries.c.spoof_score.is_not(None))
-    own = _summary(connection, audit_id, _labelled(has_score, audit_id, by_reviews))
     folder = sa.select(audits.c.folder).where(audits.c.id == audit_id).scalar_subquery()
     others = sa.select(audits.c.id).where(audits.c.folder == folder.correlate(None), audits.c.id != audit_id, audits.c.num_done > 0)
     labelled = _labelled(sa.select(entries.c.path_bytes), audit_id, by_reviews).correlate(None)
-    counted = has_score.where(entries.c.path_bytes.in_(labelled))
+    counted = _HAS_SCORE.where(entries.c.path_bytes.in_(labelled))
     ids = connection.scalars(others.order_by(audits.c.id.desc()).limit(_MAX_OTHERS)).all()
-    found = [_summary(connection, other, counted.where(entries.c.audit_id == other)) for other in ids]
-    return (own, *(summary for summary in found if summary.num_scored))
+    num_of = {audit_id: num_scored} | {other: connection.scalar(counted.where(entries.c.audit_id == other)) for other in ids}
+    return tuple(_summary(connection, number, num) for number, num in num_of.items() if num or number == audit_id)
 
 
-def _summary(connection: sa.Connection, audit_id: int, counted: sa.Select) -> SystemSummary:
+def _summary(connection: sa.Connection, audit_id: int, num_scored: int) -> SystemSummary:
     query = sa.select(audits.c.created_at, detectors.c.name).join_from(audits, detectors).where(audits.c.id == audit_id)
     audit = connection.execute(query).one()
     return SystemSummary(
         name=f"{audit.name} (audit {audit_id})",
         origin="audit",
-        num_scored=connection.scalar(counted),
+        num_scored=num_scored,
         imported_at=audit.created_at,
         audit_id=audit_id,
     )

@@ -26,7 +26,7 @@ from core.reports import without_nan
 from core.store.events import append_event, audit_events, process_actor
 from core.store.filters import EVERYTHING
 from core.store.store import Store
-from core.store.triage import entry_detail, matching_entries
+from core.store.triage import entry_details, matching_entries
 from core.whole_files import file_sha256, whole_folder
 
 NUM_SHOWN = 50
@@ -134,8 +134,8 @@ def _manifest(audit: Audit, detector: Detector, selection: dict, log_hash: str, 
 def _recording_lines(
     store: Store, ids: tuple[int, ...], folder: str, on_progress: Callable[[int, int], None] | None
 ) -> Iterator[dict]:
-    for number, entry_id in enumerate(ids, 1):
-        yield recording_line(entry_detail(store, entry_id), folder)
+    for number, detail in enumerate(entry_details(store, ids), 1):
+        yield recording_line(detail, folder)
         if on_progress is not None:
             on_progress(number, len(ids))
 

@@ -126,9 +126,7 @@ def start_audit(store: Store, folder: str, detector: Detector, settings: ScanSet
 
 def prepare_audit(store: Store, folder: str, detector: Detector, settings: ScanSettings) -> int:
     """As `start_audit`, but starts no worker."""
-    folder = check_settings(folder, settings)
-    unfinished = store.find_unfinished(folder, detector.hash, settings)
-    return unfinished.id if unfinished else store.create_audit(folder, detector, settings)
+    return store.continue_audit(check_settings(folder, settings), detector, settings)
 
 
 def check_settings(folder: str, settings: ScanSettings) -> str:

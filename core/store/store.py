@@ -66,15 +66,27 @@ class Store:
     def create_audit(self, folder: str, detector: Detector, settings: ScanSettings) -> int:
         """A new audit, queued; returns its id."""
         with self.writing() as connection:
-            manifest = json.dumps(asdict(detector.manifest))
-            row = {"hash": detector.hash, "name": detector.name, "manifest": manifest, "created_at": time.time()}
-            connection.execute(self.insert_new(detectors), row)
-            values = {"folder": folder, "detector_hash": detector.hash, "settings": json.dumps(asdict(settings))}
-            values |= {"status": AuditStatus.QUEUED, "requested": "run", "created_at": time.time()}
-            audit_id = connection.execute(audits.insert().values(values)).inserted_primary_key[0]
-            said = {"folder": folder, "detector": detector.name, "detector_hash": detector.hash, "settings": asdict(settings)}
-            append_event(connection, audit_id, "created", **said)
-            return audit_id
+            return self._create_audit(connection, folder, detector, settings)
+
+    def continue_audit(self, folder: str, detector: Detector, settings: ScanSettings) -> int:
+        """The newest audit of exactly this work that was neither finished nor cancelled; a new one where there is none."""
+        with self.writing(alone_in="audits") as connection:
+            same = (audits.c.folder == folder) & (audits.c.detector_hash == detector.hash)
+            same &= audits.c.settings == json.dumps(asdict(settings))
+            same &= audits.c.status.not_in([AuditStatus.FINISHED, AuditStatus.CANCELLED])
+            found = connection.scalar(sa.select(sa.func.max(audits.c.id)).where(same))
+            return found or self._create_audit(connection, folder, detector, settings)
+
+    def _create_audit(self, connection: sa.Connection, folder: str, detector: Detector, settings: ScanSettings) -> int:
+        manifest = json.dumps(asdict(detector.manifest))
+        row = {"hash": detector.hash, "name": detector.name, "manifest": manifest, "created_at": time.time()}
+        connection.execute(self.insert_new(detectors), row)
+        values = {"folder": folder, "detector_hash": detector.hash, "settings": json.dumps(asdict(settings))}
+        values |= {"status": AuditStatus.QUEUED, "requested": "run", "created_at": time.time()}
+        audit_id = connection.execute(audits.insert().values(values)).inserted_primary_key[0]
+        said = {"folder": folder, "detector": detector.name, "detector_hash": detector.hash, "settings": asdict(settings)}
+        append_event(connection, audit_id, "created", **said)
+        return audit_id
 
     def audit(self, audit_id: int) -> Audit:
         """One audit.
@@ -90,13 +102,6 @@ class Store:
     def recent_audits(self, limit: int = 20) -> tuple[Audit, ...]:
         """The newest audits, newest first."""
         return self._audits(sa.true(), limit=limit)
-
-    def find_unfinished(self, folder: str, detector_hash: str, settings: ScanSettings) -> Audit | None:
-        """The newest audit of exactly this work that was neither finished nor cancelled."""
-        same = (audits.c.folder == folder) & (audits.c.detector_hash == detector_hash)
-        same &= audits.c.settings == json.dumps(asdict(settings))
-        same &= audits.c.status.not_in([AuditStatus.FINISHED, AuditStatus.CANCELLED])
-        return next(iter(self._audits(same, limit=1)), None)
 
     def queue(self, audit_id: int) -> None:
         """Says that a worker is about to take an audit.
