@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 
 from core.checkpoints import Detector, Figure
@@ -40,6 +41,18 @@ def clock_words(time_s: float) -> str:
     """A time in a long recording: hours, minutes and seconds."""
     minutes, seconds = divmod(round(time_s), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> str:
+    """A table of Markdown.
+
+    Args:
+        head: the columns' names.
+        rows: the cells, ready for Markdown.
+        right: names of the columns that are aligned at the right.
+    """
+    rule = ["---:" if name in right else "---" for name in head]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def figure_words(figure: Figure) -> tuple[str, str]:

@@ -48,8 +48,6 @@ def show_audit(store: Store, audit_id: int) -> None:
         show_missing_calibration(detector)
         advise_on_audit(store, audit, detector)
     table, charts = st.tabs(["Triage", "Charts"])
-    with charts:
-        show_charts(store, audit, detector)
     with table:
         chosen = choose_filter(store, audit, is_calibrated=is_calibrated)
         show_newer_button(audit)
@@ -69,6 +67,8 @@ def show_audit(store: Store, audit_id: int) -> None:
         show_exports(store, audit_id, chosen, page.num_rows)
         st.header("Case bundle")
         show_bundling(store, audit_id, chosen, page.num_rows)
+    with charts:  # after the table, which is what is waited for
+        show_charts(store, audit, detector)
 
 
 open_page(

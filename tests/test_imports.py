@@ -26,6 +26,15 @@ assert "vgg27-spectrogram" in printed.getvalue()
 import core.scanning.scan, core.store.triage  # what starts a worker, and what reads its results
 check("the command line", "torch torchaudio torchvision sklearn scipy captum plotly pandas pyarrow ray onnx onnxruntime matplotlib")
 """
+_TITLE = """
+import ast
+home = ast.parse(open("Home.py").read()).body
+(title,) = (at for at, node in enumerate(home) if ast.unparse(node).startswith("open_page("))
+imports = [node for node in home[:title] if isinstance(node, ast.Import | ast.ImportFrom)]
+exec(compile(ast.Module(imports, []), "Home.py", "exec"))
+assert open_page
+check("Home before its title", "torch sklearn scipy captum ray onnx onnxruntime matplotlib pandas sqlalchemy av")
+"""
 _PAGES = """
 from streamlit.testing.v1 import AppTest
 shown = AppTest.from_file("Home.py", default_timeout=60).run()
@@ -34,6 +43,8 @@ for page in ("Home", "1_Batch_audit", "8_Stress_test", "10_Reviews"):
         shown.switch_page(f"pages/{page}.py").run()
     assert not shown.exception and shown.title, (page, shown.exception)
     check(page, "torch torchaudio torchvision sklearn captum ray onnx onnxruntime matplotlib")
+    if page == "Home":
+        check(page, "pandas pyarrow")
 """
 _SCORING = """
 import core.runtime, core.scanning.local_engine, core.store.ledger
@@ -54,6 +65,10 @@ def _run(program: str, tmp_path: Path) -> None:
 
 def test_no_command_loads_torch_before_it_computes(tmp_path: Path) -> None:
     _run(_COMMANDS, tmp_path)
+
+
+def test_home_has_a_title_before_what_it_shows_is_loaded(tmp_path: Path) -> None:
+    _run(_TITLE, tmp_path)
 
 
 def test_pages_paint_without_torch(tmp_path: Path) -> None:

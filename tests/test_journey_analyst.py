@@ -90,6 +90,8 @@ def test_from_the_first_click_to_the_case_of_the_worst_of_3000(server: Server, p
     )
 
     _review_filter(page, "Reviewed")
+    page.get_by_text("Only the 4 files that match").wait_for()
+    _settle(page)
     page.get_by_text("Only the 4 files that match").click()
     _settle(page)
     rows = list(csv.DictReader(io.StringIO(_download(page, "CSV").decode())))

@@ -87,6 +87,7 @@ analyst = ["ben@example.org"]
     running = Server(environment | {"HOME": str(tmp_path)}, port=port)
     yield running
     running.kill()
+    assert not running.complaints()
 
 
 @pytest.mark.browser

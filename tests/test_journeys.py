@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ class Server:
     def __init__(self, environment: dict[str, str], *, port: int | None = None) -> None:
         self.port = port or free_port()
         command = [sys.executable, "-m", "streamlit", "run", "Home.py", "--server.port", str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server writes it as long as it runs
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self._log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -64,6 +66,14 @@ class Server:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        if not self._log.closed:
+            with self._log:
+                self._log.seek(0)
+                self._said = self._log.read()
+
+    def complaints(self) -> str:
+        """The log of a killed server, where there is a stack in it: a failure that no user saw, or a warning of Streamlit's."""
+        return self._said if "(most recent call last)" in self._said else ""
 
 
 @pytest.fixture
@@ -78,18 +88,20 @@ def server(environment: dict[str, str]) -> Iterator[Server]:
     running = Server(environment)
     yield running
     running.kill()
+    assert not running.complaints()
 
 
 @pytest.fixture
 def page(tmp_path: Path):
     if CHROMIUM is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 1500}, accept_downloads=True)
         page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)  # has a limit of its own
         yield page
         browser.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 from stress_records import phone_share, stress_table
 
@@ -50,6 +51,12 @@ def test_empty_state(page: AppTest, tmp_path: Path) -> None:
     assert not page.exception
     assert "No audits yet" in _words(page)
     assert not next(button for button in page.button if button.label == "Start the audit").disabled
+
+
+def test_the_table_does_not_wait_for_the_charts(finished: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.components.audit_charts.show_charts", lambda *_: st.stop())
+    finished.run()
+    assert [len(table.value) for table in finished.dataframe] == [7]
 
 
 def test_a_folder_outside_the_roots_cannot_be_chosen(page: AppTest) -> None:

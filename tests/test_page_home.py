@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +50,14 @@ def test_the_first_steps_are_one_click_each(home: AppTest, store, tiny_detector,
     write_recordings(tmp_path / "calls", 1)
     prepare_audit(store, str(tmp_path / "calls"), tiny_detector, ScanSettings())
     assert "New here?" not in _words(home.run())
+
+
+def test_it_runs_without_a_browser(tiny_detector, store_url) -> None:
+    """As in each process that a page's work spawns: Python runs the page's script there once more."""
+    done = subprocess.run(
+        [sys.executable, HOME], env=os.environ | {"PYTHONPATH": str(Path(HOME).parent)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
 
 
 def _choose_sample(home: AppTest, name: str) -> AppTest:

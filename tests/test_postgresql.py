@@ -456,8 +456,10 @@ def test_the_password_is_not_among_a_workers_arguments(store: Store, monkeypatch
         def poll(self) -> None:
             pass
 
+        wait = poll
+
     monkeypatch.setattr(standby.subprocess, "Popen", Process)
-    monkeypatch.setattr(scan, "STANDBY", standby.Standby())
+    monkeypatch.setattr(scan, "STANDBY", own := standby.Standby())
     monkeypatch.setenv("EARWITNESS_DB", "sqlite:///another.db")
     scan.resume_audit(store, store.create_audit("/audio", make_detector(), ScanSettings()))
     password = sa.engine.make_url(store.url).password
@@ -465,3 +467,4 @@ def test_the_password_is_not_among_a_workers_arguments(store: Store, monkeypatch
     environment = json.loads(handed.getvalue())["environment"]
     assert environment["EARWITNESS_DB"] == store.url
     assert environment["PATH"] == os.environ["PATH"]
+    own.close()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.checkpoints import Detector, Figure
-from core.reports import figure_words, percent
+from core.reports import figure_words, markdown_table, percent
 from training.data import LabelledSplit
 from training.evaluate import attack_figures, verdict_shares
 
@@ -95,11 +95,8 @@ EER of each system against all bona fide test recordings; systems with fewer tha
 
 
 def _table(figures: Sequence[Figure]) -> str:
-    lines = ["| figure | value | 95 % interval | bona fide | spoof |", "| --- | --- | --- | --- | --- |"]
-    for figure in figures:
-        value, interval = figure_words(figure)
-        lines.append(f"| {figure.name} | {value} | {interval} | {figure.num_bona_fide} | {figure.num_spoof} |")
-    return "\n".join(lines)
+    rows = [(figure.name, *figure_words(figure), str(figure.num_bona_fide), str(figure.num_spoof)) for figure in figures]
+    return markdown_table(("figure", "value", "95 % interval", "bona fide", "spoof"), rows)
 
 
 _WEAKNESSES = """## Known weaknesses

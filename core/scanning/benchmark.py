@@ -19,6 +19,7 @@ from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS, Scorer
 from core.errors import ScanError
 from core.records import AuditStatus, FoundFile, ScanSettings, ScoredRecording
+from core.reports import markdown_table
 from core.runtime import open_session
 from core.scanning.first_result import first_of_command_s, first_of_dashboard_s
 from core.scanning.measuring import (
@@ -28,7 +29,6 @@ from core.scanning.measuring import (
     hash_and_decode,
     in_parallel,
     machine_words,
-    markdown_table,
     measured_scan,
     num_cores,
     seconds_of,
@@ -213,4 +213,5 @@ def _sizes_report(scans: list[Scan], limit: float) -> str:
         (f"{scan.num_recordings:,}", f"{scan.rate:,.0f}", f"{scan.rate / limit:.2f}", f"{scan.peak_mib:,.0f}") for scan in scans
     ]
     table = markdown_table(("recordings", "recordings/s", "against the limit of the parts", "memory at its highest, MiB"), rows)
-    return f"\n## The scan by the number of recordings\n\nCopies of the same recordings, each with bytes of its own.\n\n{table}\n"
+    words = "Copies of the same recordings, each with bytes of its own; one scan of each number."
+    return f"\n## The scan by the number of recordings\n\n{words}\n\n{table}\n"

@@ -11,13 +11,13 @@ import torch
 
 from core.checkpoints import Detector
 from core.detect import Scorer, gpu_scorer
+from core.reports import markdown_table
 from core.scanning.benchmark import NUM_REPEATS
 from core.scanning.measuring import (
     gather_material,
     hash_and_decode,
     in_parallel,
     machine_words,
-    markdown_table,
     measured_scan,
     num_cores,
     seconds_of,

@@ -119,11 +119,6 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A table of Markdown."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
-
-
 def machine_words() -> str:
     """What it was measured on and with, for a report."""
     return f"{_processor()}, {num_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from core.records import Verdict
 from core.stress.conditions import Condition
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POOLED = ""
 """The column of all spoofs together."""
@@ -148,6 +150,8 @@ class StressTable:
 
     def to_frame(self) -> pd.DataFrame:
         """A line per condition and attack."""
+        import pandas as pd
+
         titles = {condition.name: condition for condition in self.conditions}
         return pd.DataFrame(
             {

@@ -10,7 +10,16 @@ from core.familiarity import load_familiarity, warning_words
 from core.figures import recording_figure, timeline_figure
 from core.preview import PART_S, part_starts, part_with_highest
 from core.records import AudioInfo, Detection, Verdict, is_unfamiliar
-from core.reports import clock_words, figure_words, file_words, probability_words, recording_json, segments_csv, verdict_words
+from core.reports import (
+    clock_words,
+    figure_words,
+    file_words,
+    markdown_table,
+    probability_words,
+    recording_json,
+    segments_csv,
+    verdict_words,
+)
 from core.terms import TERMS, WARNINGS, explained
 from pages.components import resources
 from pages.components.frame import escaped, plain
@@ -183,25 +192,17 @@ def _show_file(
 def show_figures(detector: Detector) -> None:
     """The detector's error rates with their intervals, and its card."""
     st.markdown(f"**{escaped(detector.name)}** `{detector.hash[:12]}`: {escaped(detector.manifest.summary)}")
-    rows = [
-        {
-            "Measured on": figure.split,
-            "Figure": figure.name,
-            **dict(zip(("Value", "95 % interval"), figure_words(figure), strict=True)),
-            "Bona fide": figure.num_bona_fide,
-            "Spoof": figure.num_spoof,
-        }
-        for figure in detector.manifest.figures
-        if figure.split == "test"
-    ]
-    if rows:
-        _show_figure_table(rows)
+    measured = [figure for figure in detector.manifest.figures if figure.split == "test"]
+    if measured:
+        # Text, not `st.dataframe`: that loads pandas, the one thing of Home's that would, for a second.
+        head = ("Measured on", "Figure", "Value", "95 % interval", "Bona fide", "Spoof")
+        rows = (
+            (figure.split, figure.name, *figure_words(figure), f"{figure.num_bona_fide:,}", f"{figure.num_spoof:,}")
+            for figure in measured
+        )
+        st.markdown(markdown_table(head, (map(escaped, row) for row in rows), right=("Value", "Bona fide", "Spoof")))
+        st.caption(explained("EER", "Cllr", "95 % interval"))
     else:
         st.caption("No error rates were measured for it here. Audit recordings whose truth is known to see how well it does.")
     with st.expander("The model card"):
         st.markdown(detector.card or "This detector came without a card.")
-
-
-def _show_figure_table(rows: list[dict]) -> None:
-    st.dataframe(rows, hide_index=True)
-    st.caption(explained("EER", "Cllr", "95 % interval"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.checkpoints import Detector
+from core.checkpoints import Detector, detector_named
 from pages.components import resources
 from pages.components.frame import plain
 
@@ -18,7 +18,7 @@ def pick_detector(*, key: str) -> Detector:
     Raises:
         DetectorError: there is none.
     """
-    default = resources.default_detector()
+    default = detector_named()
     others = [detector for detector in resources.detectors() if detector.hash != default.hash]
     detectors = [default, *others]
     chosen = st.selectbox("Detector", range(len(detectors)), format_func=lambda i: plain(detectors[i].name), key=key)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.checkpoints import detector_named
 from core.records import ScanSettings
 from core.scanning.browse import SAMPLES_FOLDER
 from core.scanning.scan import start_audit
 from core.scanning.standby import STANDBY
 from core.store.store import Store
-from pages.components import resources
 from pages.components.frame import telling_failures
 from pages.components.links import AUDIT_PAGE
 from pages.components.recording_input import show_sample
@@ -33,7 +33,7 @@ def show_first_steps(store: Store) -> None:
             STANDBY.prepare()
             if st.button("Audit the samples", icon=":material/folder:", key="first-audit"):
                 with telling_failures():
-                    audit_id = start_audit(store, str(SAMPLES_FOLDER), resources.default_detector(), ScanSettings())
+                    audit_id = start_audit(store, str(SAMPLES_FOLDER), detector_named(), ScanSettings())
                     st.switch_page(AUDIT_PAGE, query_params={"audit": str(audit_id)})
     with third:
         st.markdown("3\\. **How far to trust it.** What it misses, measured on real speech.")

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from core.checkpoints import detector_named
 from core.errors import CoreError
 from core.hostile_text import visible
-from pages.components import resources
 from pages.components.sign_in import require_sign_in
 
 _LIMITS = (
@@ -36,17 +36,17 @@ def open_page(title: str, *, icon: str, lead: str) -> None:
     require_sign_in()
     if st.context.theme.type == "dark":
         st.html(_DARK_STYLE)
+    st.title(title)
+    st.markdown(lead)
     with st.sidebar:
         st.markdown("**Earwitness**")
         try:
-            detector = resources.default_detector()
+            detector = detector_named()
             st.caption(f"Detector in use: **{escaped(detector.name)}**  \n`{detector.hash[:12]}`")
         except CoreError:
             st.caption("No detector in use.")
         st.caption(_LIMITS)
         st.page_link("pages/11_Help.py", label="What detection cannot do", icon=":material/help:", query_params={"doc": "limits"})
-    st.title(title)
-    st.markdown(lead)
 
 
 @contextmanager

@@ -55,11 +55,11 @@ def choose_recording(*, first: str = "A file", offers_channels: bool = True) -> 
     held = None if any(st.session_state.get(key) for key in _OWN_KEYS) else st.session_state.get(_HELD)
     same = None if held is None else f"As before: {plain(held.name)[:40]}"
     sources = _SOURCES if same is None else (same, *_SOURCES)
-    source = st.segmented_control(
-        "Source", sources, default=same or first, required=True, key="source", label_visibility="collapsed"
-    )
+    if st.session_state.get("source") not in sources:  # not `default`: Streamlit logs a warning where `show_sample` chose
+        st.session_state["source"] = same or first
+    source = st.segmented_control("Source", sources, required=True, key="source", label_visibility="collapsed")
     sample, upload = None, None
-    if source == same:
+    if held is not None and source == same:
         sample, upload = (held.data, None) if isinstance(held.data, Path) else (None, held)
     elif source == "A sample":
         sample = st.selectbox(

@@ -12,19 +12,6 @@ import streamlit as st
 from core.audio import sha256_of
 from core.checkpoints import SHIPPED_DETECTORS, Detector, detector_named, find_detectors
 from core.errors import AudioRefusal
-from core.evaluation.comparison import compare_systems
-from core.evaluation.comparison_records import SystemComparison
-from core.evaluation.curves import ReliabilityCurve, reliability
-from core.evaluation.evaluate import group_table as core_group_table
-from core.evaluation.inconclusive_band import BandCoverage, system_bands
-from core.evaluation.labelled_audits import audit_of_key
-from core.evaluation.operating_points import DetLine, det_line, scored_trials
-from core.evaluation.reads import labels_version
-from core.evaluation.records import Grouping, GroupTable, Metric
-from core.evaluation.score_files import ColumnMapping, ScoreTable, read_score_file
-from core.evaluation.system_records import System, TrialSetSummary
-from core.evaluation.systems import list_trial_sets, load_systems, load_trial_set
-from core.evaluation.trial_sets import TrialSet, parse_trial_set
 from core.explanation.records import CounterfactualScore, EvidenceAudio, Explanation, Method, SaliencyTest, Target, TimeFrequencyBox
 from core.preview import RecordingPreview, preview_samples, read_part, wav_bytes
 from core.records import Audit, ScoredRecording
@@ -34,19 +21,27 @@ from core.scanning.trial import try_alone
 from core.store.schema import default_url
 from core.store.store import Store
 from core.store.triage import codecs, folders, num_warned
-from core.stress.records import SurvivalCard
-from core.stress.table_files import StressTables, find_tables, table_paths
 
 if TYPE_CHECKING:
     from core.attacks.lab import LabVerdict
     from core.attacks.make import MadeSpoof
     from core.detect import Scorer
+    from core.evaluation.comparison_records import SystemComparison
+    from core.evaluation.curves import ReliabilityCurve
+    from core.evaluation.inconclusive_band import BandCoverage
+    from core.evaluation.operating_points import DetLine
+    from core.evaluation.records import Grouping, GroupTable, Metric
+    from core.evaluation.score_files import ColumnMapping, ScoreTable
+    from core.evaluation.system_records import System, TrialSetSummary
+    from core.evaluation.trial_sets import TrialSet
     from core.explanation.excerpts import Excerpt
     from core.networks.activations import Activations, FeatureMaps
     from core.networks.anatomy import FeatureBox
     from core.networks.opening import Network, RecordingImage
+    from core.stress.records import SurvivalCard
+    from core.stress.table_files import StressTables
 
-# What needs torch is imported where it is called, so that a page paints before torch is loaded.
+# What needs torch or pandas is imported where it is called, so that a page paints before they are loaded.
 
 
 def store() -> Store:
@@ -66,15 +61,6 @@ def detectors() -> tuple[Detector, ...]:
     """
     root = os.environ.get("EARWITNESS_DETECTORS", "")
     return _detectors(root, tuple(os.stat(folder).st_mtime_ns for folder in (SHIPPED_DETECTORS, root) if os.path.isdir(folder)))
-
-
-def default_detector() -> Detector:
-    """The detector in use when none is chosen.
-
-    Raises:
-        DetectorError: there is none.
-    """
-    return detector_named()
 
 
 def scorer(detector: Detector) -> Scorer:
@@ -252,6 +238,8 @@ def _maps(version: str, sha256: str, layer: int, _source: Detector | Run, _path:
 
 def trial_sets() -> tuple[TrialSetSummary, ...]:
     """The labelled sets and who scored them, as the store is now."""
+    from core.evaluation.systems import list_trial_sets
+
     return list_trial_sets(store())
 
 
@@ -261,6 +249,9 @@ def systems(summary: TrialSetSummary, names: tuple[str, ...]) -> tuple[tuple[Sys
     Raises:
         CoreError: one of them is gone.
     """
+    from core.evaluation.labelled_audits import audit_of_key
+    from core.evaluation.reads import labels_version
+
     chosen = tuple(system for name in names for system in summary.systems if system.name == name)
     version = labels_version(store()) if audit_of_key(summary.key) or any(system.origin == "audit" for system in chosen) else ""
     fingerprint = repr((store().url, summary.key, summary.num_bona_fide, summary.num_spoof, chosen, version))
@@ -269,6 +260,8 @@ def systems(summary: TrialSetSummary, names: tuple[str, ...]) -> tuple[tuple[Sys
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the scores ...")
 def _systems(fingerprint: str, key: str, names: tuple[str, ...], _store: Store) -> tuple[System, ...]:
+    from core.evaluation.systems import load_systems
+
     return load_systems(_store, key, names)
 
 
@@ -282,24 +275,33 @@ def group_table(
     thresholds: Mapping[str, float] | None,
 ) -> GroupTable:
     """The table of groups by systems with its intervals."""
+    from core.evaluation.evaluate import group_table as core_group_table
+
     return core_group_table(_systems, metric=metric, grouping=grouping, thresholds=thresholds)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def curve(fingerprint: str, _system: System, *, name: str, threshold: float) -> DetLine:
     """A system's DET curve with its marks."""
+    from core.evaluation.operating_points import det_line
+
     return det_line(_system, threshold)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def reliability_of(fingerprint: str, _system: System, *, name: str) -> ReliabilityCurve:
     """Whether a system's scores are the log-likelihood ratios that they are taken for."""
+    from core.evaluation.curves import reliability
+    from core.evaluation.operating_points import scored_trials
+
     return reliability(*scored_trials(_system))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Measuring ...")
 def bands(fingerprint: str, _system: System, *, name: str) -> tuple[BandCoverage, ...]:
     """What a system's inconclusive band leaves undecided and gets wrong, at several widths."""
+    from core.evaluation.inconclusive_band import system_bands
+
     return system_bands(_system)
 
 
@@ -308,6 +310,8 @@ def comparison(
     fingerprint: str, _systems: tuple[System, ...], *, grouping: Grouping, thresholds: Mapping[str, float]
 ) -> SystemComparison:
     """The first system against the second, with intervals."""
+    from core.evaluation.comparison import compare_systems
+
     return compare_systems(*_systems, grouping=grouping, thresholds=thresholds)
 
 
@@ -318,6 +322,8 @@ def score_table(sha256: str, name: str, columns: ColumnMapping | None, _data: by
     Raises:
         ScoreFileError: it is none, with the line.
     """
+    from core.evaluation.score_files import read_score_file
+
     return read_score_file(_data, name=name, columns=columns)
 
 
@@ -328,6 +334,8 @@ def stored_set(summary: TrialSetSummary) -> TrialSet:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _stored_set(url: str, key: str, _store: Store) -> TrialSet:
+    from core.evaluation.systems import load_trial_set
+
     return load_trial_set(_store, key)
 
 
@@ -338,6 +346,8 @@ def trial_set(sha256: str, name: str, _data: bytes) -> TrialSet:
     Raises:
         ProtocolError: it is none, with the line.
     """
+    from core.evaluation.trial_sets import parse_trial_set
+
     return parse_trial_set(_data, file_name=name)
 
 
@@ -470,11 +480,15 @@ def lab_verdict(detector_hash: str, digest: str, source: str, attack: str, _samp
 
 def stress_tables() -> StressTables:
     """The stress tables that come with Earwitness and one's own; read again when a file changes."""
+    from core.stress.table_files import table_paths
+
     return _stress_tables(tuple((str(path), (status := path.stat()).st_mtime_ns, status.st_size) for path in table_paths()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the results ...")
 def _stress_tables(states: tuple[tuple[str, int, int], ...]) -> StressTables:
+    from core.stress.table_files import find_tables
+
     return find_tables()
 
 

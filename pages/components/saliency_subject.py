@@ -53,7 +53,7 @@ def choose_subject() -> Iterator[Subject | None]:
         if chosen is None:
             yield None
             return
-        detector = resources.default_detector()
+        detector = detector_named()
         record = resources.scored(chosen.path, detector, chosen.channels)
         if record.sha256 is None:
             raise AudioRefusal("unreadable", record.detections[0].reason or "The file cannot be read.")
@@ -102,7 +102,7 @@ def _audit_detector(detector_hash: str) -> Detector:
     try:
         return detector_named(detector_hash)
     except DetectorError:
-        detector = resources.default_detector()
+        detector = detector_named()
         st.warning(
             f"The detector of the audit is no longer installed; this is what **{escaped(detector.name)}** looks at.",
             icon=":material/swap_horiz:",

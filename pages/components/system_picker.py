@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.checkpoints import detector_named
 from core.errors import CoreError
 from core.evaluation.notes import system_warnings
 from core.evaluation.system_records import System, TrialSetSummary
@@ -143,7 +144,7 @@ def _named(summary: TrialSetSummary) -> list[str]:
 def _first_of(offered: Sequence[str]) -> list[str]:
     """The detector in use, where it is among them, and the first of the others."""
     try:
-        used = resources.default_detector().name
+        used = detector_named().name
     except CoreError:
         used = None
     return sorted(offered, key=lambda name: name != used)[:_NUM_FIRST]
