@@ -258,8 +258,10 @@ def find_detectors() -> tuple[Detector, ...]:
     Raises:
         DetectorError: one of them is damaged, or two share a name.
     """
-    roots = [SHIPPED_DETECTORS] + [Path(root) for root in [os.environ.get("EARWITNESS_DETECTORS")] if root]
-    folders = [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
+    named = os.environ.get("EARWITNESS_DETECTORS")
+    roots = {root.resolve(): root for root in (SHIPPED_DETECTORS, *([Path(named)] if named else ())) if root.is_dir()}
+    inside = (path for root in roots.values() for path in sorted(root.iterdir()))
+    folders = [path for path in inside if path.is_dir() and path.name[0] != "."]
     found: dict[str, Detector] = {}
     for detector in map(load_detector, folders):
         if detector.name in found:

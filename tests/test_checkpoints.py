@@ -253,6 +253,13 @@ def test_detectors_come_by_name_and_names_are_unique(installed: Path, model: tor
         find_detectors()
 
 
+def test_the_shipped_folder_may_be_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARWITNESS_DETECTORS", f"{checkpoints.SHIPPED_DETECTORS}/../detectors")
+    named = find_detectors()
+    monkeypatch.delenv("EARWITNESS_DETECTORS")
+    assert [detector.hash for detector in named] == [detector.hash for detector in find_detectors()]
+
+
 def test_shipped_detectors_load() -> None:
     for folder in sorted(checkpoints.SHIPPED_DETECTORS.iterdir()):
         detector = load_detector(folder)

@@ -32,9 +32,10 @@ def _press(page, key: str, *, then: str) -> None:  # noqa: F811
     _settle(page)
 
 
-def _download(page, button: str) -> bytes:  # noqa: F811
+def _download(page, button: str, file_name: str) -> bytes:  # noqa: F811
     with page.expect_download() as download:
         page.get_by_role("button", name=button, exact=True).click()
+    assert download.value.suggested_filename == file_name
     return Path(download.value.path()).read_bytes()
 
 
@@ -94,13 +95,13 @@ def test_from_the_first_click_to_the_case_of_the_worst_of_3000(server: Server, p
     _settle(page)
     page.get_by_text("Only the 4 files that match").click()
     _settle(page)
-    rows = list(csv.DictReader(io.StringIO(_download(page, "CSV").decode())))
+    rows = list(csv.DictReader(io.StringIO(_download(page, "CSV", f"audit-{audit_id}-filtered.csv").decode())))
     assert [row["path"] for row in rows] == _WORST[:4]
     page.get_by_label("Your name, for the log").fill("A. Analyst")
     page.get_by_role("button", name="Make a case bundle of the 4 files").click()
     page.get_by_role("button", name="The case bundle (ZIP)").wait_for()
     _settle(page)
-    bundle = zipfile.ZipFile(io.BytesIO(_download(page, "The case bundle (ZIP)")))
+    bundle = zipfile.ZipFile(io.BytesIO(_download(page, "The case bundle (ZIP)", f"audit-{audit_id}-bundle.zip")))
     assert [json.loads(line)["path"] for line in bundle.read(f"audit-{audit_id}/recordings.jsonl").splitlines()] == _WORST[:4]
     report = bundle.read(f"audit-{audit_id}/report.html").decode()
     assert report.count("Review by A. Analyst") == 4

@@ -164,6 +164,7 @@ def test_audit_a_folder_review_three_export(server: Server, page, tmp_path: Path
         page.get_by_text(f"1 recording(s) reviewed as {verdict}").wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV", exact=True).click()
+    assert download.value.suggested_filename == "audit-1.csv"
     with open(download.value.path(), newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 15

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from core.commands.program import main
 from core.detect import Scorer
 from core.errors import ScanError
 from core.scanning import benchmark, gpu_benchmark
+from core.scanning.browse import SAMPLES_FOLDER
+from core.scanning.first_result import first_of_command_s, first_of_dashboard_s
 from core.scanning.measuring import num_cores
 
 
@@ -40,6 +43,13 @@ def test_every_figure_is_in_the_report(tiny_detector: Detector, speech_like: Cal
     assert [0 < float(took_s) < 60 for took_s in re.findall(r"First result in the store: ([\d.]+) s", report)] == [True, True]
     assert "| triage: highest scores |" in report
     assert list(scratch.glob("*recordings")) == []
+
+
+@pytest.mark.parametrize("of", [first_of_command_s, first_of_dashboard_s])
+def test_a_first_result_that_never_comes_is_no_figure(of: Callable, tiny_detector: Detector, tmp_path: Path) -> None:
+    gone = replace(tiny_detector, hash="f" * 64, folder=tmp_path / "gone")
+    with pytest.raises(ScanError, match="ended without one"):
+        of(str(SAMPLES_FOLDER), gone, tmp_path / "store.db")
 
 
 def test_a_gpus_figures_follow_from_its_rates(
