@@ -32,6 +32,8 @@ SHIPPED_DETECTORS = Path(__file__).parents[1] / "data" / "detectors"
 AGGREGATES = ("mean", "max")
 """How a recording's score follows from its segments': `mean` for speech of one kind, `max` for spliced speech."""
 MAX_MEMBERS = 16
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+"""What a network of ours computes with on scoring."""
 FOREIGN = "onnx"
 """`DetectorManifest.model` of a network made elsewhere."""
 _WEIGHTS, _GRAPH, _MANIFEST = "weights.safetensors", "model.onnx", "detector.json"
@@ -73,6 +75,8 @@ class DetectorManifest:
     """One of `AGGREGATES`."""
     num_members: int = 1
     """Networks whose logits are averaged (`core.models.Ensemble`)."""
+    precision: str = FLOAT32
+    """`FLOAT32` or `BFLOAT16`; a network made elsewhere computes as its file says."""
     calibration: Calibration | None
     """None where scores are as the network gives them: they rank recordings and have no scale."""
     thresholds: Thresholds | None
@@ -96,6 +100,10 @@ class DetectorManifest:
             _check_model(self.model)
         if not 1 <= self.num_members <= MAX_MEMBERS:
             raise DetectorError(f"the detector has {self.num_members} networks; expected 1 to {MAX_MEMBERS}")
+        if self.precision not in (FLOAT32, BFLOAT16) or (self.network is not None and self.precision != FLOAT32):
+            raise DetectorError(
+                f"the detector's precision is {self.precision!r}; expected {FLOAT32}, or {BFLOAT16} for one of ours"
+            )
         if self.aggregate not in AGGREGATES:
             raise DetectorError(f"unknown aggregate {self.aggregate!r}; expected one of {', '.join(AGGREGATES)}")
         if tuple(self.class_order) != CLASS_ORDER:

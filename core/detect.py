@@ -16,7 +16,7 @@ import torch
 
 from core.audio import SAMPLE_RATE_HZ, Channels
 from core.calibration import verdict_of
-from core.checkpoints import Detector, DetectorManifest
+from core.checkpoints import BFLOAT16, Detector, DetectorManifest
 from core.errors import DetectorError, ScanError
 from core.familiarity import load_familiarity, mean_distance
 from core.models import raw_scores
@@ -57,7 +57,7 @@ class Scorer:
             self._network = open_network(detector, num_threads=num_threads)
         else:
             model = detector.load_model().to(device)
-            self._network = embedding_scorer(model) if has_embedding else lambda image: raw_scores(model(image))
+            self._network = embedding_scorer(model) if has_embedding else lambda image: raw_scores(model(image).float())
 
     @torch.inference_mode()
     def judge_windows(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,7 +65,10 @@ class Scorer:
 
         Scores are in nats, or as they are where nothing calibrates them; distances are NaN where the detector cannot tell.
         """
-        found = self._network(self.front_end(windows.to(self.device)))
+        shown = self.front_end(windows.to(self.device))
+        # For PyTorch; elsewhere the network was opened in its precision.
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.detector.manifest.precision == BFLOAT16):
+            found = self._network(shown)
         raw, embeddings = found if self.familiarity is not None else (found, None)
         raw, calibration = raw.cpu(), self.detector.manifest.calibration
         scores = raw if calibration is None else calibration.slope * raw + calibration.offset

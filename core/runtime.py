@@ -1,4 +1,4 @@
-"""Networks in ONNX Runtime, on the CPU: exported once from a detector's weights and cached by its hash, or made elsewhere."""
+"""Networks on the CPU in ONNX Runtime, in bfloat16 in OpenVINO: exported once and cached by their hash, or made elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 
 from core.cache import cache_folder
-from core.checkpoints import Detector
+from core.checkpoints import BFLOAT16, Detector
 from core.detector_config import IMAGE_SIZE
 from core.errors import DetectorError
 from core.models import WithEmbedding, raw_scores
@@ -24,6 +24,8 @@ RawScorer = Callable[[torch.Tensor], torch.Tensor]
 
 EmbeddingScorer = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """As `RawScorer`, with the embeddings `[batch, size]` beside the scores."""
+Infer = Callable[[list[str], np.ndarray], list[np.ndarray]]
+"""Names of outputs and images `[batch, channel, row, column]` float32 -> those outputs."""
 
 _EXPORT_VERSION = 3
 """Raised when the export changes, so that older caches are not used."""
@@ -45,6 +47,11 @@ def exported_name(detector: Detector) -> str:
     return f"{detector.hash}.{_EXPORT_VERSION}.onnx"
 
 
+def engine_words(detector: Detector) -> str:
+    """What runs a detector's network."""
+    return "OpenVINO, bfloat16" if detector.manifest.precision == BFLOAT16 else "ONNX Runtime"
+
+
 def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
     """A detector's network, ready to run: our own exported to ONNX, or the file of one made elsewhere. Thread-safe.
 
@@ -60,10 +67,10 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
 
         foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
         return lambda segments: torch.from_numpy(foreign.scores(network, segments.numpy()))
-    session = _own_session(detector, num_threads)
+    _, infer = _own_network(detector, num_threads)
 
     def run(image: torch.Tensor) -> torch.Tensor:
-        (logits,) = session.run(["logits"], {"image": np.ascontiguousarray(image.numpy())})
+        (logits,) = infer(["logits"], np.ascontiguousarray(image.numpy()))
         return raw_scores(torch.from_numpy(logits))
 
     return run
@@ -75,12 +82,12 @@ def open_embedding_session(detector: Detector, *, num_threads: int = 1) -> Embed
     Raises:
         DetectorError: the network has no embedding.
     """
-    session = _own_session(detector, num_threads)
-    if "embedding" not in {output.name for output in session.get_outputs()}:
+    outputs, infer = _own_network(detector, num_threads)
+    if "embedding" not in outputs:
         raise DetectorError(f"The network of {detector.name} does not end in a linear layer, so that it has no embedding.")
 
     def run(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, embeddings = session.run(["logits", "embedding"], {"image": np.ascontiguousarray(image.numpy())})
+        logits, embeddings = infer(["logits", "embedding"], np.ascontiguousarray(image.numpy()))
         return raw_scores(torch.from_numpy(logits)), torch.from_numpy(embeddings)
 
     return run
@@ -101,12 +108,20 @@ def embedding_scorer(model: torch.nn.Module) -> EmbeddingScorer:
     return run
 
 
-def _own_session(detector: Detector, num_threads: int) -> onnxruntime.InferenceSession:
+def _own_network(detector: Detector, num_threads: int) -> tuple[Collection[str], Infer]:
+    """The names of what our network gives, and what runs it."""
+    path = exported_network(detector)
+    if detector.manifest.precision == BFLOAT16:
+        from core.precision.openvino_network import BFloat16Network
+
+        network = BFloat16Network(path, num_threads=num_threads)
+        return network.outputs, network.run
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # as fast without (measured), and 50 MB less for each thread that scores
-    return onnxruntime.InferenceSession(exported_network(detector), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return {output.name for output in session.get_outputs()}, lambda names, image: session.run(names, {"image": image})
 
 
 def _export(model: torch.nn.Module, image_shape: tuple[int, int, int], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""core.foreign.quantization: a detector of its own, close to the first one, made again to the byte."""
+"""core.precision.quantization: a detector of its own, close to the first one, made again to the byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.checkpoints import Detector, detector_named
 from core.commands.program import main
 from core.detect import Scorer
 from core.errors import DetectorError
-from core.foreign.quantization import quantize_detector
+from core.precision.quantization import quantize_detector
 
 
 def test_it_scores_close_to_the_first_and_is_another(speech_like: Callable, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands `import-detector` and `calibrate-detector`: their arguments, what they call and print."""
+"""The commands `import-detector`, `calibrate-detector` and `quantize-detector`: their arguments, what they call and print."""
 
 from __future__ import annotations
 
@@ -53,20 +53,29 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
 def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `quantize-detector`, but for the detector."""
     parser.add_argument("--name", required=True, help="name of the new detector; the old one stays")
+    parser.add_argument(
+        "--to",
+        choices=("int8", "bfloat16"),
+        default="int8",
+        help="8-bit integers (default), for processors with VNNI, or bfloat16, for those with AMX or AVX-512 BF16; needs OpenVINO",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the detector's folder (default: the installed ones)")
 
 
 def run_quantization(options: argparse.Namespace) -> int:
-    """Makes a detector of 8-bit integers of another; returns the exit status.
+    """Makes a detector of lower precision of another; returns the exit status.
 
     Raises:
         DetectorError: it cannot be quantised.
     """
     from core.checkpoints import detector_named
-    from core.foreign.quantization import quantize_detector
 
+    if options.to == "bfloat16":
+        from core.precision.bfloat16 import bfloat16_detector as lowered
+    else:
+        from core.precision.quantization import quantize_detector as lowered
     out = options.out.expanduser().absolute() if options.out else None
-    detector = quantize_detector(detector_named(options.detector), options.name, out=out)
+    detector = lowered(detector_named(options.detector), options.name, out=out)
     print(f"{detector.name} ({detector.hash[:12]}) is in {detector.folder}")
     print("Its scores are its own: audits and thresholds of the old one are not about it. Measure it before you rely on it.")
     return 0

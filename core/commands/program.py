@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_store(calibrate)
 
     quantize = _command(
-        commands, "quantize-detector", import_command.run_quantization, "make a faster detector of 8-bit integers of one of ours"
+        commands, "quantize-detector", import_command.run_quantization, "make a faster detector of lower precision of one of ours"
     )
     import_command.add_quantization_arguments(quantize)
     _add_detector(quantize)

@@ -20,7 +20,7 @@ from core.detect import BATCH_WINDOWS, Scorer
 from core.errors import ScanError
 from core.records import AuditStatus, FoundFile, ScanSettings, ScoredRecording
 from core.reports import markdown_table
-from core.runtime import open_session
+from core.runtime import engine_words, open_session
 from core.scanning.first_result import first_of_command_s, first_of_dashboard_s
 from core.scanning.measuring import (
     Material,
@@ -83,7 +83,7 @@ def run_benchmark(
     parts: dict[str, Callable[[], object]] = {
         "decoding (hash, read, resample)": lambda: in_parallel(hash_and_decode, material.paths),
         f"features ({detector.manifest.input_words})": lambda: in_parallel(_without_gradients(front_end), batches),
-        f"network ({detector.manifest.model}, ONNX Runtime)": lambda: in_parallel(session, images),
+        f"network ({detector.manifest.model}, {engine_words(detector)})": lambda: in_parallel(session, images),
         _STORE: lambda: _write(material, detector, records, next(databases)),
     }
     for part in parts.values():
