@@ -24,7 +24,7 @@ with contextlib.redirect_stdout(io.StringIO()) as printed:
     assert main(["detectors"]) == 0
 assert "vgg27-spectrogram" in printed.getvalue()
 import core.scanning.scan, core.store.triage  # what starts a worker, and what reads its results
-check("the command line", "torch torchaudio torchvision sklearn scipy captum plotly pandas pyarrow ray onnx onnxruntime matplotlib")
+check("the command line", "torch torchaudio torchvision sklearn scipy captum plotly pandas pyarrow ray onnx onnxruntime openvino matplotlib")
 """
 _TITLE = """
 import ast
@@ -53,7 +53,7 @@ from core.sketches import Decoding
 front_end = detector_named().build_front_end()
 (window, *_) = (window for _, _, window in Decoding("data/samples/flite/flite_slt_invoice.flac", "mix", 64_000).windows())
 assert front_end(window[None]).shape == (1, 1, 224, 224)
-check("a scan", "torchvision sklearn scipy.stats scipy.optimize captum plotly pandas pyarrow ray onnx matplotlib")
+check("a scan", "torchvision sklearn scipy.stats scipy.optimize captum plotly pandas pyarrow ray onnx openvino matplotlib")
 """
 
 

@@ -57,7 +57,7 @@ def add_quantization_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         choices=("int8", "bfloat16"),
         default="int8",
-        help="8-bit integers (default), for processors with VNNI, or bfloat16, for those with AMX or AVX-512 BF16; needs OpenVINO",
+        help="8-bit integers (default), for processors with VNNI, or bfloat16 by OpenVINO, for those with AMX",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the detector's folder (default: the installed ones)")
 

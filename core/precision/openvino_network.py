@@ -8,10 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import DetectorError
+
+if TYPE_CHECKING:
+    import openvino
 
 
 class BFloat16Network:
@@ -40,12 +44,10 @@ class BFloat16Network:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # the threads that call it decode meanwhile
         }
-        self._idle = [self._opened()]
-
-    @property
-    def outputs(self) -> frozenset[str]:
+        request = self._opened()
+        self.outputs = frozenset(output.any_name for output in request.model_outputs)
         """Names of what comes out."""
-        return frozenset(output.any_name for output in self._idle[0].model_outputs)
+        self._idle = [request]
 
     def run(self, names: Sequence[str], image: np.ndarray) -> list[np.ndarray]:
         """The named outputs, float32, for images `[batch, channel, row, column]`."""
@@ -57,7 +59,7 @@ class BFloat16Network:
         self._idle.append(request)
         return [made[name] for name in names]
 
-    def _opened(self):
+    def _opened(self) -> openvino.InferRequest:
         try:
             return self._core.compile_model(str(self._path), "CPU", self._options).create_infer_request()
         except RuntimeError as error:
