@@ -135,6 +135,7 @@ def test_check_one_recording(server: Server, page, tmp_path: Path) -> None:
     page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
     assert page.evaluate("document.querySelector('audio').readyState > 0 || document.querySelector('audio').src.length > 0")
     _picture(page, "check-one-recording", tmp_path)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()  # the buttons' files are those of this run
     with page.expect_download() as download:
         page.get_by_text("The file and its measurements").click()
         page.get_by_role("button", name="Download all of it (JSON)").click()
