@@ -24,7 +24,7 @@ with contextlib.redirect_stdout(io.StringIO()) as printed:
     assert main(["detectors"]) == 0
 assert "vgg27-spectrogram" in printed.getvalue()
 import core.scanning.scan, core.store.triage  # what starts a worker, and what reads its results
-check("commands", "torch torchaudio torchvision sklearn scipy captum plotly pandas pyarrow ray onnx onnxruntime openvino matplotlib")
+check("core", "torch torchaudio torchvision sklearn scipy captum plotly pandas ray onnx onnxruntime openvino matplotlib pyarrow")
 """
 _TITLE = """
 import ast
