@@ -68,5 +68,6 @@ def _until_first_s(store: Store, started: float, is_alive: Callable[[], bool]) -
         if audit and audit.num_done:
             return time.perf_counter() - started
         if not was_alive or (audit and audit.finished_at):
-            raise ScanError(f"The audit whose first result was to be timed ended without one. {(audit and audit.message) or ''}")
+            reason = audit.message if audit and audit.message else "It left no word."
+            raise ScanError(f"The audit whose first result was to be timed ended without one. {reason}")
         time.sleep(0.02)

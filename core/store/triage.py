@@ -97,7 +97,7 @@ def entry_detail(store: Store, entry_id: int) -> EntryDetail:
 
 
 def entry_details(store: Store, entry_ids: Sequence[int]) -> Iterator[EntryDetail]:
-    """All that is known of each of some files, in their order; some hundred at a time are read and held.
+    """All that is known of each of some files, in their order; some dozens at a time are read and held.
 
     Raises:
         StoreError: there is no such file.
