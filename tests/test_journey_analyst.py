@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from ledger_records import WORKER, make_audit, scored
-from test_journey_arena import _IMPORT_MS, _settle
-from test_journeys import Server, _select_row, environment, page, server  # noqa: F401 - fixtures
+from test_journey_arena import _IMPORT_MS
+from test_journeys import Server, _select_row, environment, page, server, settled  # noqa: F401 - fixtures
 
 from core.checkpoints import detector_named
 from core.records import AuditStatus, TriageFilter
@@ -29,7 +29,7 @@ def _press(page, key: str, *, then: str) -> None:  # noqa: F811
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press(key)
     page.get_by_test_id("stText").filter(has_text=then).first.wait_for()
-    _settle(page)
+    settled(page)
 
 
 def _download(page, button: str, file_name: str) -> bytes:  # noqa: F811
@@ -51,7 +51,7 @@ def test_from_the_first_click_to_the_case_of_the_worst_of_3000(server: Server, p
     page.get_by_role("button", name="Audit the samples").click()
     page.wait_for_url("**/Batch_audit?audit=1")
     page.get_by_text("finished: 15 of 15 files").wait_for()
-    _settle(page)
+    settled(page)
 
     store = Store(store_url)
     entry = matching_entries(store, 1)[0]
@@ -74,7 +74,7 @@ def test_from_the_first_click_to_the_case_of_the_worst_of_3000(server: Server, p
     page.goto(f"{server.url}/Batch_audit?audit={audit_id}")
     page.get_by_text("3,000 files match, page 1 of 60").wait_for()
     _review_filter(page, "Not yet reviewed")
-    _settle(page)
+    settled(page)
     _select_row(page, 0)
     page.get_by_role("heading", name="Recording 1 of 50").wait_for()
     page.get_by_label("Your name", exact=True).fill("A. Analyst")
@@ -92,15 +92,15 @@ def test_from_the_first_click_to_the_case_of_the_worst_of_3000(server: Server, p
 
     _review_filter(page, "Reviewed")
     page.get_by_text("Only the 4 files that match").wait_for()
-    _settle(page)
+    settled(page)
     page.get_by_text("Only the 4 files that match").click()
-    _settle(page)
+    settled(page)
     rows = list(csv.DictReader(io.StringIO(_download(page, "CSV", f"audit-{audit_id}-filtered.csv").decode())))
     assert [row["path"] for row in rows] == _WORST[:4]
     page.get_by_label("Your name, for the log").fill("A. Analyst")
     page.get_by_role("button", name="Make a case bundle of the 4 files").click()
     page.get_by_role("button", name="The case bundle (ZIP)").wait_for()
-    _settle(page)
+    settled(page)
     bundle = zipfile.ZipFile(io.BytesIO(_download(page, "The case bundle (ZIP)", f"audit-{audit_id}-bundle.zip")))
     assert [json.loads(line)["path"] for line in bundle.read(f"audit-{audit_id}/recordings.jsonl").splitlines()] == _WORST[:4]
     report = bundle.read(f"audit-{audit_id}/report.html").decode()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from stress_records import stress_table
-from test_journeys import Server, _picture, environment, page, server  # noqa: F401 - fixtures
+from test_journeys import Server, _picture, environment, page, server, settled  # noqa: F401 - fixtures
 
 from core.scanning.browse import SAMPLES_FOLDER
 from core.stress.table_files import find_tables, own_stress_folder, save_table
@@ -28,11 +28,6 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARWITNESS_RESULTS", str(tmp_path / "results"))
 
 
-def _settled(page) -> None:  # noqa: F811
-    page.wait_for_timeout(700)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=_IMPORT_MS)
-
-
 def _play(page, number: int) -> None:  # noqa: F811
     sound = page.locator("audio").nth(number)
     sound.scroll_into_view_if_needed()
@@ -45,12 +40,13 @@ def test_spoofs_are_made_heard_judged_and_kept(server: Server, page, tmp_path: P
     page.goto(f"{server.url}/Attack_lab?attack=mel_smoothing&attack=lpc_copy&attack=pitch_shift&attack=partial")
     page.get_by_role("heading", name="Attack lab").wait_for(timeout=_IMPORT_MS)
     page.get_by_text("Nothing chosen yet").wait_for()
+    settled(page)
     page.locator("input[type=file]").first.set_input_files(SAMPLE)
     make = page.get_by_role("button", name="Make 4 spoofs")
     make.click(timeout=_IMPORT_MS)
     page.get_by_text("What detectors say").wait_for(timeout=_IMPORT_MS)
     page.get_by_role("button", name="Pack a ZIP").wait_for(timeout=_IMPORT_MS)
-    _settled(page)
+    settled(page)
     page.locator("audio").nth(4).wait_for()  # players come a moment after the rest of the page
     assert page.locator("audio").count() == 5
     for number in (0, 4):
@@ -70,7 +66,7 @@ def test_spoofs_are_made_heard_judged_and_kept(server: Server, page, tmp_path: P
     field = page.get_by_label("New folder, on the machine that runs Earwitness")
     field.fill(str(tmp_path / "spoofs"))
     field.press("Enter")
-    _settled(page)
+    settled(page)
     page.get_by_role("button", name="Write it").click()
     page.get_by_text("They are in").wait_for(timeout=_IMPORT_MS)
     assert len((tmp_path / "spoofs" / "protocol.txt").read_text().splitlines()) == 5
@@ -82,10 +78,10 @@ def test_conditions_a_recording_and_a_leaky_set(server: Server, page, tmp_path: 
     page.goto(f"{server.url}/Stress_test")
     page.get_by_role("heading", name="Stress test").wait_for(timeout=_IMPORT_MS)
     page.locator(".js-plotly-plot .heatmaplayer").first.wait_for(timeout=_IMPORT_MS)
-    _settled(page)
+    settled(page)
     _picture(page, "stress-test", tmp_path)
     page.get_by_text("Difference to clean", exact=True).click()
-    _settled(page)
+    settled(page)
     assert page.locator(".js-plotly-plot").count() == 1
 
     page.get_by_role("tab", name="One recording").click()
@@ -94,7 +90,7 @@ def test_conditions_a_recording_and_a_leaky_set(server: Server, page, tmp_path: 
     page.keyboard.type("slt_invoice")
     page.keyboard.press("Enter")
     page.get_by_text("Hear it").wait_for(timeout=_IMPORT_MS)
-    _settled(page)
+    settled(page)
     assert page.get_by_text("Survives a phone call", exact=True).is_visible()
     _play(page, 1)
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
@@ -106,10 +102,10 @@ def test_conditions_a_recording_and_a_leaky_set(server: Server, page, tmp_path: 
     field = page.get_by_label("Folder with recordings, on the machine that runs Earwitness")
     field.fill(str(tmp_path / "leaky"))
     field.press("Enter")
-    _settled(page)
+    settled(page)
     page.get_by_role("button", name="Probe the set").click()
     page.get_by_text("30 bona fide, 30 spoofs").wait_for(timeout=_IMPORT_MS)
-    _settled(page)
+    settled(page)
     assert "uration" in page.get_by_test_id("stAlert").first.inner_text()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_journey_arena import _IMPORT_MS, _settle
+from test_journey_arena import _IMPORT_MS
 from test_journey_training import runs  # noqa: F401 - fixture
-from test_journeys import Server, environment, page, server  # noqa: F401 - fixtures
+from test_journeys import Server, environment, page, server, settled  # noqa: F401 - fixtures
 
 from core.metrics import equal_error_rate
 from core.models import MODELS
@@ -44,7 +44,7 @@ def test_comparisons_are_kept_and_a_variant_is_trained(
     page.goto(f"{server.url}/Compare")
     page.get_by_role("button", name=f"Waveform against spectrogram: {pair[0]}").click(timeout=_IMPORT_MS)
     page.wait_for_url(f"**/Compare?set=*system={pair[0]}&system={pair[1]}")
-    _settle(page)
+    settled(page)
     answer = page.get_by_test_id("stAlert").filter(has_text="EER").first.inner_text()
     assert all(name in answer for name in pair)
 
@@ -57,11 +57,11 @@ def test_comparisons_are_kept_and_a_variant_is_trained(
 
     page.get_by_role("link", name="Attack accuracy").click()
     page.wait_for_url("**/Attack_accuracy?set=*")
-    _settle(page)
+    settled(page)
     chosen = page.get_by_test_id("stMultiSelect").first.inner_text()
     assert all(name in chosen for name in pair)
     page.get_by_text("Equal error rate", exact=True).click()
-    _settle(page)
+    settled(page)
     page.get_by_label("Help for Metric").or_(page.get_by_test_id("stTooltipIcon")).first.wait_for()
 
     page.get_by_role("link", name="Attack fingerprints").click()
@@ -74,6 +74,7 @@ def test_comparisons_are_kept_and_a_variant_is_trained(
 
     page.get_by_role("link", name="Attack accuracy").click()
     page.get_by_text("Add systems").first.click()
+    settled(page)
     page.locator("input[type=file]").first.set_input_files(score_files)
     page.get_by_role("button", name="Import 2 of 2 systems").click(timeout=_IMPORT_MS)
     page.wait_for_url("**/Attack_accuracy?set=*plain*")

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_journey_arena import _settle
-from test_journeys import Server, environment, page, server  # noqa: F401 - fixtures
+from test_journeys import Server, environment, page, server, settled  # noqa: F401 - fixtures
 
 from core.checkpoints import detector_named
 from core.detect import Scorer
@@ -23,6 +22,8 @@ def test_a_clip_from_a_messenger(server: Server, page, tmp_path: Path, speech_li
     expected = Scorer(detector_named()).score_file(clip).detections[0]
 
     page.goto(server.url)
+    page.get_by_text("Nothing chosen yet").wait_for()
+    settled(page)
     page.locator("input[type=file]").first.set_input_files(clip)
     page.get_by_role("paragraph").filter(has_text="Spoof score (nats)").wait_for()
     assert page.get_by_text(f"{expected.spoof_score:+.2f}", exact=True).is_visible()
@@ -41,5 +42,5 @@ def test_a_clip_from_a_messenger(server: Server, page, tmp_path: Path, speech_li
     page.set_viewport_size({"width": 480, "height": 900})  # on a phone
     page.goto(f"{server.url}/Help?doc=terms")
     page.get_by_text("Equal error rate").wait_for()
-    _settle(page)
+    settled(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

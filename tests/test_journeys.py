@@ -123,11 +123,18 @@ def _select_row(page, number: int) -> None:
     page.mouse.click(box["x"] + 16, box["y"] + ROW_HEIGHT * (number + 1) + ROW_HEIGHT / 2)
 
 
+def settled(page) -> None:
+    """Waits until the script has run to its end. Before that the page may put a widget anew, and what is done to it is lost."""
+    page.wait_for_timeout(700)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=240_000)
+
+
 def test_check_one_recording(server: Server, page, tmp_path: Path) -> None:
     sample = SAMPLES_FOLDER / "flite" / "flite_slt_invoice.flac"
     expected = Scorer(detector_named()).score_file(sample).detections[0]
     page.goto(server.url)
     page.get_by_text("Nothing chosen yet").wait_for()
+    settled(page)
     page.locator("input[type=file]").first.set_input_files(sample)
     page.get_by_role("paragraph").filter(has_text="Spoof score (nats)").wait_for()
     assert page.get_by_text(f"{expected.spoof_score:+.2f}", exact=True).is_visible()
@@ -135,7 +142,7 @@ def test_check_one_recording(server: Server, page, tmp_path: Path) -> None:
     page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
     assert page.evaluate("document.querySelector('audio').readyState > 0 || document.querySelector('audio').src.length > 0")
     _picture(page, "check-one-recording", tmp_path)
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()  # the buttons' files are those of this run
+    settled(page)
     with page.expect_download() as download:
         page.get_by_text("The file and its measurements").click()
         page.get_by_role("button", name="Download all of it (JSON)").click()
