@@ -19,12 +19,14 @@ HOP_SAMPLES = 286
 CLASS_ORDER = ("bona fide", "spoof")
 """What the two outputs of a network mean, in order."""
 
-FeatureKind = Literal["log_spectrogram", "multi_resolution", "mel", "lfcc", "mfcc", "waveform"]
+FeatureKind = Literal["log_spectrogram", "multi_resolution", "mel", "lfcc", "mfcc", "waveform", "whisper_mel"]
 FEATURE_KINDS: tuple[FeatureKind, ...] = get_args(FeatureKind)
 """Names of the front ends."""
 MODEL_NAMES = ("vgg27", "resnet18", "resnet50", "efficientnet_lite0")
 """Names of the networks."""
 _NUM_RESOLUTIONS = 3
+WHISPER_MELS, WHISPER_HOP_SAMPLES = 80, 160
+"""Rows of Whisper's mel image, and samples between its columns: 10 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +48,10 @@ class FeatureConfig:
     def num_channels(self) -> int:
         """Channels of the image."""
         return _NUM_RESOLUTIONS if self.kind == "multi_resolution" else 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of the image of a window."""
+        if self.kind == "whisper_mel":
+            return 1, WHISPER_MELS, WINDOW_SAMPLES // WHISPER_HOP_SAMPLES
+        return self.num_channels, IMAGE_SIZE, IMAGE_SIZE

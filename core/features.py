@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import torch
 import torchaudio
 
-from core.detector_config import HOP_SAMPLES, IMAGE_SIZE, FeatureConfig, FeatureKind
+from core.detector_config import (
+    HOP_SAMPLES,
+    IMAGE_SIZE,
+    WHISPER_HOP_SAMPLES,
+    WHISPER_MELS,
+    WINDOW_SAMPLES,
+    FeatureConfig,
+    FeatureKind,
+)
 from core.records import SAMPLE_RATE_HZ
 
 _FFT_SAMPLES = {
@@ -115,6 +123,33 @@ class MelSpectrogram(torch.nn.Module):
         )
 
 
+class WhisperMel(torch.nn.Module):
+    """The log-mel image that Whisper was trained on: 80 Slaney bands, windows of 25 ms every 10 ms, log10, a floor 8 below the maximum.
+
+    Source: Radford et al. (2022), section 2.2, and the audio constants of their code.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.transform = torchaudio.transforms.MelSpectrogram(
+            SAMPLE_RATE_HZ, n_fft=400, hop_length=WHISPER_HOP_SAMPLES, n_mels=WHISPER_MELS, norm="slaney", mel_scale="slaney"
+        )
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """`[batch, time]` to `[batch, 1, 80, time // 160]`."""
+        level = self.transform(samples)[..., :-1].clamp_min(1e-10).log10()
+        level = torch.maximum(level, level.amax(dim=(-2, -1), keepdim=True) - 8.0)
+        return ((level + 4.0) / 4.0).unsqueeze(1)
+
+    def axes(self) -> ImageAxes:
+        """Rows are mel bands, by their centre in Hz."""
+        edges_hz = torchaudio.functional.functional._mel_to_hz(
+            torch.linspace(0, torchaudio.functional.functional._hz_to_mel(SAMPLE_RATE_HZ / 2, "slaney"), WHISPER_MELS + 2), "slaney"
+        )
+        time_s = tuple(i * WHISPER_HOP_SAMPLES / SAMPLE_RATE_HZ for i in range(WINDOW_SAMPLES // WHISPER_HOP_SAMPLES))
+        return ImageAxes(time_s=time_s, rows=tuple(edges_hz[1:-1].tolist()), row_label="Frequency (Hz)")
+
+
 class Cepstrum(torch.nn.Module):
     """MFCC or LFCC, 224 coefficients, each standardised over time (cepstral mean and variance normalisation)."""
 
@@ -176,6 +211,7 @@ _FRONT_ENDS: dict[FeatureKind, type[torch.nn.Module]] = {
     "lfcc": Cepstrum,
     "mfcc": Cepstrum,
     "waveform": WaveformImage,
+    "whisper_mel": WhisperMel,
 }
 
 

@@ -21,7 +21,7 @@ from training.crops import CropSampler
 from training.data import LabelledSplit, balanced_weights
 from training.recipes import Recipe
 
-_MAKERS = (*MAKERS.values(), *(neural_vocoder,) * 4, pitch_shift, formant_shift, waveform_filtering)
+COPY_MAKERS = (*MAKERS.values(), *(neural_vocoder,) * 4, pitch_shift, formant_shift, waveform_filtering)
 """All equally frequent, but for the neural vocoder: what is met today is mostly neural."""
 
 
@@ -95,7 +95,7 @@ class BatchMaker:
         spoof, bona_fide = torch.nonzero(labels == 1).flatten(), torch.nonzero(labels == 0).flatten()
         num = min(round(self.recipe.copy_share * len(spoof)), len(bona_fide))
         if num:
-            maker = _MAKERS[int(torch.randint(len(_MAKERS), (1,), device=self.device, generator=generator))]
+            maker = COPY_MAKERS[int(torch.randint(len(COPY_MAKERS), (1,), device=self.device, generator=generator))]
             samples[spoof[:num]] = maker(samples[bona_fide[:num]], generator)
         return samples
 

@@ -25,7 +25,7 @@ _2019 = re.compile(
 # The verification's own trials, ASV/trial_metadata.txt, have other columns and no audio of their own.
 _2021 = re.compile(r"^(?!.*/ASV/)(?!ASV/)(?:.*/)?trial_metadata\.txt$")
 _5 = re.compile(r"^(?:.*/)?ASVspoof5\.(train|dev\.track_1|eval\.track_1)\.tsv$")
-_EARWITNESS = re.compile(r"^(?:.*/)?protocols/EW\.(train|dev|test)\.txt$")
+_EARWITNESS = re.compile(r"^(?:.*/)?protocols/EW2?\.(train|dev|test)\.txt$")
 _SPLIT_OF_WORD = {"train": "train", "dev": "dev", "eval": "test", "test": "test"}
 
 

@@ -1,4 +1,4 @@
-"""`prepare SOURCE OUT`: decode a corpus once into the packed form that training reads, and say what was found. Trains nothing.
+"""`prepare SOURCE ... OUT`: decode corpora once into the packed form that training reads, and say what was found. Trains nothing.
 
 OUT holds `samples.i16`, `index.parquet` and, written last, `manifest.json`; without the manifest it is unfinished.
 """
@@ -27,7 +27,7 @@ from training.layouts import OFFICIAL_COUNTS
 from training.listings import Source, SourceRecording, require_both_classes
 from training.packing import JOURNAL_NAME, PackedRecording, open_packer, telling_write_failures, write_atomically
 from training.prepared import INDEX_SCHEMA, data_hashes, named, read_manifest
-from training.sources import SourceOptions, read_source
+from training.sources import SourceOptions, read_sources
 from training.trees import CorpusError, readable
 
 _NUM_KEPT = 1_000
@@ -67,7 +67,7 @@ class Progress:
 
 
 def prepare(
-    source: Path,
+    sources: Path | Sequence[Path],
     out: Path,
     options: SourceOptions | None = None,
     *,
@@ -75,10 +75,10 @@ def prepare(
     say: Callable[[str], None] = print,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict:
-    """Prepares a corpus; run again after an interruption, it goes on.
+    """Prepares corpora; run again after an interruption, it goes on.
 
     Args:
-        source: folder, zip or CSV manifest.
+        sources: folder, zip or CSV manifest; or several, which are prepared as one corpus.
         out: folder for the result.
         options: kind, splits, what to allow.
         num_workers: decoding processes; None for one per core (none for few recordings), 0 for none.
@@ -91,7 +91,9 @@ def prepare(
     Raises:
         CoreError: the source or the result cannot be used; it says why and what to do.
     """
-    listing = read_source(source, options)
+    sources = [sources] if isinstance(sources, Path) else list(sources)
+    source = " + ".join(map(os.fspath, sources))
+    listing = read_sources(sources, options)
     say(f"{source}: {listing.kind}, {len(listing.recordings):,} recordings.")
     for field, meaning in _CHECKS.items():
         found = getattr(listing.checks, field)
@@ -105,7 +107,7 @@ def prepare(
         (out / JOURNAL_NAME).unlink(missing_ok=True)  # left by a run that was killed right after writing the manifest
     else:
         rows = _decode(listing, out, fingerprint, num_workers=num_workers, on_progress=on_progress)
-        manifest = _finish(listing, rows, out, fingerprint=fingerprint, source=source)
+        manifest = _finish(listing, rows, out, fingerprint=fingerprint, sources=sources)
     for line in _summary(manifest):
         say(line)
     return manifest
@@ -130,7 +132,7 @@ def _decode(
         return list(zip(listing.recordings, packer.packed, strict=True))
 
 
-def _finish(listing: Source, rows: Sequence[Row], out: Path, *, fingerprint: str, source: Path) -> dict:
+def _finish(listing: Source, rows: Sequence[Row], out: Path, *, fingerprint: str, sources: Sequence[Path]) -> dict:
     refused = [{"path": listing.tree.described(row.path), "reason": entry.refusal} for row, entry in rows if entry.refusal]
     kept = [(recording, entry) for recording, entry in rows if not entry.refusal]
     if not kept:
@@ -140,7 +142,7 @@ def _finish(listing: Source, rows: Sequence[Row], out: Path, *, fingerprint: str
     corpora = sorted({recording.corpus for recording, _ in kept})
     manifest = {
         "schema_version": SCHEMA_VERSION,
-        "source": readable(os.fspath(source.absolute())),
+        "source": readable(" + ".join(os.fspath(source.absolute()) for source in sources)),
         "kind": listing.kind,
         "corpus": ", ".join(corpora),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),

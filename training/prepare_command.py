@@ -30,9 +30,13 @@ def add_prepare(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run_command=run_prepare)
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="corpus: folder, zip (read in place) or CSV; with --verify: OUT"
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="SOURCE ... OUT: one corpus or several (folder, zip read in place, or CSV), then the folder for samples.i16, "
+        "index.parquet and manifest.json; with --verify: OUT alone",
     )
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder for samples.i16, index.parquet and manifest.json")
     parser.add_argument("--kind", choices=sorted(KINDS), help="kind of SOURCE (default: found out)")
     parser.add_argument(
         "--seed", type=int, default=0, help="decides which speakers go to dev where there are no splits (default: 0)"
@@ -55,9 +59,10 @@ def run_prepare(options: argparse.Namespace) -> None:
         CoreError: it could not be done.
     """
     if options.verify:
-        verify(options.out or options.source)
+        verify(options.paths[-1])
         return
-    if options.out is None:
+    *sources, out = options.paths
+    if not sources:
         raise CorpusError("OUT is missing: python -m training prepare SOURCE OUT. To check a finished folder, add --verify.")
     if options.workers is not None and options.workers < 0:
         raise CorpusError(f"--workers is {options.workers}; expected 0 or more.")
@@ -68,7 +73,7 @@ def run_prepare(options: argparse.Namespace) -> None:
         subsets=tuple(options.subsets),
         allow_missing=options.allow_missing,
     )
-    prepare(options.source, options.out, source_options, num_workers=options.workers, on_progress=_teller())
+    prepare(sources, out, source_options, num_workers=options.workers, on_progress=_teller())
 
 
 def _teller() -> Callable[[Progress], None]:

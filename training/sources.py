@@ -8,10 +8,10 @@ from pathlib import Path
 
 from training.data import SPLITS
 from training.layouts import protocols_of, read_asvspoof5, read_asvspoof2019, read_asvspoof2021, read_earwitness, root_of
-from training.listings import Named, Source, SourceRecording, match_audio, require_both_classes
+from training.listings import Named, Source, SourceChecks, SourceRecording, match_audio, require_both_classes
 from training.splitting import split_by_speaker
 from training.tables import pair_root, read_in_the_wild, read_manifest, read_pair, table_columns
-from training.trees import CorpusError, FolderTree, Tree, open_tree
+from training.trees import CorpusError, FolderTree, JoinedTree, Tree, open_tree
 
 KINDS = {
     "asvspoof2019-la": "ASVspoof2019_LA_cm_protocols/ and ASVspoof2019_LA_{train,dev,eval}/flac/",
@@ -21,7 +21,7 @@ KINDS = {
     "in-the-wild": "meta.csv (file,speaker,label) and audio",
     "real-fake": "folders real/ and fake/ (or bonafide/ and spoof/), also within train/, dev/, test/",
     "manifest": "a CSV with path,label and optionally attack,speaker,split",
-    "earwitness": "protocols/EW.{train,dev,test}.txt and train/, dev/, test/",
+    "earwitness": "protocols/EW.{train,dev,test}.txt (or EW2) and train/, dev/, test/",
 }
 """Kind of source -> what it is known by."""
 SUBSETS = ("eval", "progress", "hidden")
@@ -78,6 +78,44 @@ def read_source(path: Path, options: SourceOptions | None = None) -> Source:
     recordings = _with_splits(recordings, options)
     require_both_classes(recordings)
     return Source(kind=kind, tree=tree, recordings=tuple(recordings), sizes=sizes, checks=checks)
+
+
+def read_sources(paths: Sequence[Path], options: SourceOptions | None = None) -> Source:
+    """Several corpora as one, split by split in the order in which they are named; of one, `read_source`.
+
+    Raises:
+        CorpusError: as `read_source`, or an utterance stands in two of them.
+    """
+    sources = [read_source(path, options) for path in paths]
+    if len(sources) == 1:
+        return sources[0]
+    first: dict[str, int] = {}
+    for number, source in enumerate(sources):
+        for recording in source.recordings:
+            if first.setdefault(recording.utterance, number) != number:
+                raise CorpusError(
+                    f"{recording.utterance} stands in {paths[first[recording.utterance]]} and in {paths[number]}. "
+                    "Prepare them apart, or rename the utterances of one."
+                )
+    recordings = [
+        replace(recording, path=f"{number}/{recording.path}")
+        for number, source in enumerate(sources)
+        for recording in source.recordings
+    ]
+    checks = [source.checks for source in sources]
+    return Source(
+        kind=" + ".join(dict.fromkeys(source.kind for source in sources)),
+        tree=JoinedTree(tuple(source.tree for source in sources)),
+        recordings=tuple(sorted(recordings, key=lambda recording: SPLITS.index(recording.split))),
+        sizes={f"{number}/{name}": size for number, source in enumerate(sources) for name, size in source.sizes.items()},
+        checks=SourceChecks(
+            num_named=sum(check.num_named for check in checks),
+            **{
+                field: tuple(name for check in checks for name in getattr(check, field))
+                for field in ("missing", "extra", "duplicate", "unknown_key", "left_out")
+            },
+        ),
+    )
 
 
 def _read_table(path: Path, options: SourceOptions) -> tuple[Tree, dict[str, int], str, Named]:

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -125,7 +125,38 @@ class ZipTree:
         return readable(f"{self.root}!{name}")
 
 
-Tree = FolderTree | ZipTree
+@dataclass(frozen=True, slots=True)
+class JoinedTree:
+    """Several trees as one; a name begins with its tree's number."""
+
+    parts: tuple[FolderTree | ZipTree, ...]
+
+    @property
+    def root(self) -> str:
+        """Where they lie, for the fingerprint of what was prepared."""
+        return " + ".join(os.fspath(part.root) for part in self.parts)
+
+    def read_bytes(self, name: str) -> bytes:
+        """As its tree's."""
+        part, inside = self._part(name)
+        return part.read_bytes(inside)
+
+    def opened(self, name: str) -> AbstractContextManager[Path]:
+        """As its tree's."""
+        part, inside = self._part(name)
+        return part.opened(inside)
+
+    def described(self, name: str) -> str:
+        """As its tree names it."""
+        part, inside = self._part(name)
+        return part.described(inside)
+
+    def _part(self, name: str) -> tuple[FolderTree | ZipTree, str]:
+        number, _, inside = name.partition("/")
+        return self.parts[int(number)], inside
+
+
+Tree = FolderTree | ZipTree | JoinedTree
 
 
 def open_tree(path: Path) -> Tree:
