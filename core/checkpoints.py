@@ -11,13 +11,13 @@ import json
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.calibration import Calibration, Thresholds
-from core.detector_config import CLASS_ORDER, MODEL_NAMES, WINDOW_SAMPLES, FeatureConfig
+from core.detector_config import CLASS_ORDER, FUSION, MODEL_NAMES, WINDOW_SAMPLES, Branch, FeatureConfig
 from core.errors import DetectorError
 from core.foreign.records import ForeignNetwork
 from core.records import SAMPLE_RATE_HZ
@@ -68,9 +68,9 @@ class DetectorManifest:
     summary: str
     """One sentence for the analyst."""
     model: str
-    """Key of `core.models.MODELS`, or `FOREIGN`."""
+    """Key of `core.models.MODELS`, `FUSION` or `FOREIGN`."""
     features: FeatureConfig | None
-    """None where a network made elsewhere takes the samples themselves."""
+    """None of a fusion, and where a network made elsewhere takes the samples themselves."""
     aggregate: str
     """One of `AGGREGATES`."""
     num_members: int = 1
@@ -81,6 +81,10 @@ class DetectorManifest:
     """None where scores are as the network gives them: they rank recordings and have no scale."""
     thresholds: Thresholds | None
     """None where every verdict is inconclusive."""
+    branches: tuple[Branch, ...] = ()
+    """Of a fusion: its networks, the fast one first."""
+    num_second_pass: int = 0
+    """Of a fusion: how many windows of a channel all networks judge (`core.fusion.SecondPass`); 0 for all."""
     network: ForeignNetwork | None = None
     """How a network made elsewhere is fed and read; None for ours."""
     provenance: dict[str, Any]
@@ -92,11 +96,16 @@ class DetectorManifest:
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
             raise DetectorError(f"detector.json has schema version {self.schema_version}; this program reads {SCHEMA_VERSION}")
-        if self.network is None and (self.features is None or self.calibration is None or self.thresholds is None):
+        has_features = self.features is not None or self.model == FUSION
+        if self.network is None and not (has_features and self.calibration and self.thresholds):
             raise DetectorError("a detector of our own needs features, calibration and thresholds")
+        if (self.model == FUSION) is not (len(self.branches) > 1):
+            raise DetectorError(f"a detector of model {self.model!r} has {len(self.branches)} branches; a fusion has at least 2")
+        if self.num_second_pass < 0 or self.num_second_pass == 1 or (self.num_second_pass and not self.branches):
+            raise DetectorError(f"num_second_pass is {self.num_second_pass}; expected 0, or at least 2 of a fusion")
         if (self.model == FOREIGN) is not (self.network is not None):
             raise DetectorError(f"the detector's model is {self.model!r}; `network` belongs to model {FOREIGN!r} and to no other")
-        if self.model not in (*MODEL_NAMES, FOREIGN):
+        if self.model not in (*MODEL_NAMES, FUSION, FOREIGN):
             _check_model(self.model)
         if not 1 <= self.num_members <= MAX_MEMBERS:
             raise DetectorError(f"the detector has {self.num_members} networks; expected 1 to {MAX_MEMBERS}")
@@ -121,8 +130,9 @@ class DetectorManifest:
 
     @property
     def input_words(self) -> str:
-        """What the network is shown: the kind of features, or `samples`."""
-        return self.features.kind if self.features else "samples"
+        """What the network is shown: the kinds of features, or `samples`."""
+        kinds = [branch.features.kind for branch in self.branches] or [self.features.kind if self.features else "samples"]
+        return " and ".join(kinds)
 
     @property
     def score_words(self) -> str:
@@ -137,7 +147,13 @@ class Detector:
     folder: Path
     manifest: DetectorManifest
     hash: str
-    """SHA-256 over `detector.json` and the weights (or `model.onnx`)."""
+    """SHA-256 over `detector.json` and the weights (or `model.onnx`), and over what makes it thorough."""
+    branch: int | None = None
+    """Which network of a fusion this is, where it is one by itself (`branches`)."""
+    network_hash: str | None = None
+    """The hash that its exported networks go by, where it is another than `hash`."""
+    branch_weight: float = 1.0
+    """What that network's raw score is multiplied by in the fusion's sum."""
 
     @property
     def name(self) -> str:
@@ -165,6 +181,42 @@ class Detector:
         """Where the ONNX file of a network made elsewhere lies."""
         return self.folder / _GRAPH
 
+    @cached_property
+    def branches(self) -> tuple[Detector, ...]:
+        """The networks of a fusion as detectors of their own, the fast one first; the detector itself where it is none.
+
+        Their calibrations give what they contribute to the sum, in nats.
+        """
+        if not self.manifest.branches:
+            return (self,)
+        whole = self.manifest.calibration
+        return tuple(
+            replace(
+                self,
+                hash=f"{self.network_hash or self.hash}.{number}",
+                branch=number,
+                branch_weight=branch.weight,
+                manifest=replace(
+                    self.manifest,
+                    model=branch.model,
+                    features=branch.features,
+                    branches=(),
+                    num_second_pass=0,
+                    calibration=replace(whole, slope=whole.slope * branch.weight, offset=0.0),
+                ),
+            )
+            for number, branch in enumerate(self.manifest.branches)
+        )
+
+    @cached_property
+    def thorough(self) -> Detector:
+        """The same detector with every window judged by all networks: another identity, since long recordings score otherwise."""
+        if not self.manifest.num_second_pass:
+            return self
+        manifest = replace(self.manifest, name=f"{self.name}-thorough", num_second_pass=0)
+        digest = hashlib.sha256(f"{self.hash} thorough".encode()).hexdigest()
+        return replace(self, manifest=manifest, hash=digest, network_hash=self.hash)
+
     def build_front_end(self) -> torch.nn.Module:
         """From windows `[batch, time]` to what the network is shown: feature images, or the samples themselves."""
         import torch
@@ -189,9 +241,16 @@ class Detector:
 
         from core.models import build_model
 
-        model = build_model(self.manifest.model, num_members=self.manifest.num_members)
+        if self.manifest.branches:
+            from core.fusion import Fusion
+
+            model = Fusion(self.manifest.branches)
+        else:
+            model = build_model(self.manifest.model, num_members=self.manifest.num_members)
+        prefix = "" if self.branch is None else f"networks.{self.branch}."
         try:
-            model.load_state_dict(load_file(self.folder / _WEIGHTS))
+            tensors = load_file(self.folder / _WEIGHTS)
+            model.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
         except (SafetensorError, RuntimeError, OSError) as error:
             raise DetectorError(f"{self.folder / _WEIGHTS} does not hold the weights of a {self.manifest.model}: {error}") from None
         return model.eval()
@@ -218,13 +277,21 @@ def save_detector(folder: Path, network: torch.nn.Module | Path, manifest: Detec
             else:
                 from safetensors.torch import save_file
 
-                save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial / _WEIGHTS)
+                save_file(_as_stored(network), partial / _WEIGHTS)
             (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
             if card:
                 (partial / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
         raise DetectorError(f"{folder} cannot be written: {error.strerror}. Choose a folder that can, with space.") from None
     return load_detector(folder)
+
+
+def _as_stored(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A network's tensors: Whisper's blocks, published in float16, and the heads on them in that; all others as they are."""
+    of_whisper = re.compile(r"(^|\.)(encoder|heads)\..*\.(weight|bias)$")
+    return {
+        name: (tensor.half() if of_whisper.search(name) else tensor).contiguous() for name, tensor in network.state_dict().items()
+    }
 
 
 def name_problem(name: str, out: Path) -> str | None:
@@ -290,7 +357,7 @@ def detector_named(name: str | None = None) -> Detector:
     if os.sep in name:
         return load_detector(Path(name))
     detectors = find_detectors()
-    for detector in detectors:
+    for detector in [known for found in detectors for known in (found, found.thorough)]:
         if detector.name == name or (len(name) >= 8 and detector.hash.startswith(name)):
             return detector
     installed = ", ".join(detector.name for detector in detectors) or "none"
@@ -299,6 +366,8 @@ def detector_named(name: str | None = None) -> Detector:
 
 DEFAULT_DETECTOR = "vgg27-spectrogram"
 """Name of the detector used when none is chosen."""
+DEFAULT_FAST = "vgg27-spectrogram"
+"""Name of the one to choose where time counts more."""
 
 
 def _check_model(name: str) -> None:
@@ -344,7 +413,10 @@ def _parse_manifest(text: bytes, folder: Path) -> DetectorManifest:
             **fields
             | {
                 "network": network,
-                "features": record(FeatureConfig, "features"),
+                "features": None if fields["model"] == FUSION else record(FeatureConfig, "features"),
+                "branches": tuple(
+                    Branch(**branch | {"features": FeatureConfig(**branch["features"])}) for branch in fields.get("branches", ())
+                ),
                 "calibration": record(Calibration, "calibration"),
                 "thresholds": record(Thresholds, "thresholds"),
                 "figures": tuple(Figure(**figure) for figure in fields.get("figures", ())),

@@ -22,8 +22,10 @@ CLASS_ORDER = ("bona fide", "spoof")
 FeatureKind = Literal["log_spectrogram", "multi_resolution", "mel", "lfcc", "mfcc", "waveform", "whisper_mel"]
 FEATURE_KINDS: tuple[FeatureKind, ...] = get_args(FeatureKind)
 """Names of the front ends."""
-MODEL_NAMES = ("vgg27", "resnet18", "resnet50", "efficientnet_lite0")
+MODEL_NAMES = ("vgg27", "resnet18", "resnet50", "efficientnet_lite0", "whisper_base")
 """Names of the networks."""
+FUSION = "fusion"
+"""`DetectorManifest.model` of a detector of several networks whose weighted scores are summed."""
 _NUM_RESOLUTIONS = 3
 WHISPER_MELS, WHISPER_HOP_SAMPLES = 80, 160
 """Rows of Whisper's mel image, and samples between its columns: 10 ms."""
@@ -55,3 +57,20 @@ class FeatureConfig:
         if self.kind == "whisper_mel":
             return 1, WHISPER_MELS, WINDOW_SAMPLES // WHISPER_HOP_SAMPLES
         return self.num_channels, IMAGE_SIZE, IMAGE_SIZE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One network of a fusion, with the front end that feeds it; saved with the detector."""
+
+    model: str
+    """One of `MODEL_NAMES`."""
+    features: FeatureConfig
+    weight: float
+    """What its raw score is multiplied by before the sum."""
+
+    def __post_init__(self) -> None:
+        if self.model not in MODEL_NAMES:
+            raise DetectorError(f"unknown model {self.model!r} in a fusion; expected one of {', '.join(MODEL_NAMES)}")
+        if not self.weight > 0:
+            raise DetectorError(f"a fusion's weight is {self.weight}; expected a positive number")

@@ -158,7 +158,7 @@ def load_familiarity(detector: Detector) -> Familiarity | None:
         state = path.stat()
     except OSError:
         return None
-    return _load(path, detector.hash, state.st_mtime_ns, state.st_size)
+    return _load(path, detector.network_hash or detector.hash, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=16)

@@ -186,6 +186,7 @@ def add_segments(figure: go.Figure, segments: Sequence[SegmentScore], thresholds
                 continue
             value = middle if skipped else segment.spoof_score
             said = "too little sound, not judged" if skipped else f"{segment.spoof_score:+.2f}, {verdict}"
+            said += " (estimated: the fast network alone judged this window)" if segment.is_estimated else ""
             text = f"{_span_words(segment)}: {said}"
             # A point in the middle carries the hover text; None ends the line.
             x += [segment.start_s, (segment.start_s + segment.end_s) / 2, segment.end_s, None]

@@ -11,6 +11,7 @@ from torch import nn
 from core.detector_config import CLASS_ORDER
 from core.errors import DetectorError
 from core.imagenet import load_imagenet
+from core.whisper import WhisperConfig, WhisperNetwork
 
 # Output channels of each 3x3 convolution, and whether a 2x2 max pool follows.
 _VGG27_BLOCKS = (
@@ -124,11 +125,20 @@ class RepeatChannels(nn.Module):
         return image.expand(-1, self.num, -1, -1)
 
 
+def whisper_base() -> WhisperNetwork:
+    """The first four of Whisper base's blocks, frozen in training, and three heads: 17.6 million parameters.
+
+    Takes `[batch, 1, 80, 400]`, the front end `whisper_mel`.
+    """
+    return WhisperNetwork(WhisperConfig())
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg27": vgg27,
     "resnet18": resnet18,
     "resnet50": resnet50,
     "efficientnet_lite0": efficientnet_lite0,
+    "whisper_base": whisper_base,
 }
 """Name -> function that builds the network; in the order of `core.detector_config.MODEL_NAMES`."""
 

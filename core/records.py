@@ -78,6 +78,8 @@ class SegmentScore:
     end_s: float
     spoof_score: float
     """Calibrated log-likelihood ratio, nats (raw where the detector is not calibrated); NaN where there was too little signal."""
+    is_estimated: bool = False
+    """Whether only a fusion's fast network judged it; what the others would say is the mean over the evenly spaced windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

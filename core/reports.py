@@ -109,14 +109,15 @@ def recording_json(
 
 
 def segments_csv(detections: tuple[Detection, ...]) -> str:
-    """One line per channel and segment: channel, start_s, end_s, spoof_score (empty where not judged)."""
+    """One line per channel and segment: channel, start_s, end_s, spoof_score (empty where not judged), judged_by."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["channel", "start_s", "end_s", "spoof_score"])
+    writer.writerow(["channel", "start_s", "end_s", "spoof_score", "judged_by"])
     for detection in detections:
         for segment in detection.segments:
             score = "" if math.isnan(segment.spoof_score) else f"{segment.spoof_score:.6f}"
-            writer.writerow([detection.channel, f"{segment.start_s:.3f}", f"{segment.end_s:.3f}", score])
+            judged_by = "" if not score else "fast network" if segment.is_estimated else "all networks"
+            writer.writerow([detection.channel, f"{segment.start_s:.3f}", f"{segment.end_s:.3f}", score, judged_by])
     return buffer.getvalue()
 
 

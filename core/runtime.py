@@ -15,7 +15,6 @@ import torch
 
 from core.cache import cache_folder
 from core.checkpoints import BFLOAT16, Detector
-from core.detector_config import IMAGE_SIZE
 from core.errors import DetectorError
 from core.models import WithEmbedding, raw_scores
 
@@ -34,11 +33,11 @@ _EXPORTING = threading.Lock()  # PyTorch refuses a second export while one is un
 
 
 def exported_network(detector: Detector) -> Path:
-    """The ONNX file of a detector's own network, in the cache; exported when it is not there yet."""
+    """The ONNX file of a detector's own network, in the cache; exported when it is not there yet. Of a fusion's, one by one."""
     path = cache_folder() / exported_name(detector)
     with _EXPORTING:
         if not path.is_file():
-            _export(detector.load_model(), (detector.manifest.features.num_channels, IMAGE_SIZE, IMAGE_SIZE), path)
+            _export(detector.load_model(), detector.manifest.features.image_shape, path)
     return path
 
 
@@ -67,6 +66,9 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
 
         foreign = ForeignSession(detector.graph_path, num_threads=num_threads)
         return lambda segments: torch.from_numpy(foreign.scores(network, segments.numpy()))
+    if detector.manifest.branches:
+        parts = [(branch, branch.build_front_end(), open_session(branch, num_threads=num_threads)) for branch in detector.branches]
+        return lambda samples: sum(branch.branch_weight * run(front_end(samples)) for branch, front_end, run in parts)
     _, infer = _own_network(detector, num_threads)
 
     def run(image: torch.Tensor) -> torch.Tensor:

@@ -131,3 +131,22 @@ class PooledHead(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """`[batch, num_features]` to logits `[batch, 2]`."""
         return self.layers((features - self.mean) / self.deviation)
+
+
+class WhisperNetwork(nn.Module):
+    """The frozen encoder and heads that differ in their seed, whose logits are averaged.
+
+    Args:
+        config: the encoder's shape.
+        num_heads: how many heads.
+    """
+
+    def __init__(self, config: WhisperConfig, *, num_heads: int = 3) -> None:
+        super().__init__()
+        self.encoder = WhisperEncoder(config)
+        self.heads = nn.ModuleList(PooledHead(self.encoder.num_features) for _ in range(num_heads))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """`[batch, 1, mel, column]` to logits `[batch, 2]`."""
+        pooled = self.encoder.pooled(image)
+        return torch.stack([head(pooled) for head in self.heads]).mean(dim=0)

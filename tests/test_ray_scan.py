@@ -467,7 +467,7 @@ def test_a_detector_travels_whole(lively_detector: Detector, tmp_path: Path, mon
         assert detector.hash == lively_detector.hash
         assert detector.manifest == lively_detector.manifest
     (exported,) = tmp_path.glob("*.onnx")
-    assert exported.read_bytes() == parcel.network
+    assert exported.read_bytes() == parcel.networks[0]
     (detector.folder / "detector.json").unlink()  # what a full disk left
     assert unpack(parcel).hash == lively_detector.hash
     text = (detector.folder / "detector.json").read_text()

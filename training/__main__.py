@@ -48,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     seeds.add_argument("--seeds", type=_at_least(1), metavar="NUM", help="train with the seeds 0 to NUM - 1, one after another")
     train.add_argument("--epochs", type=int, metavar="NUM", help="fewer or more than the recipe's; recorded with the run")
     train.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    help_text = "start from the weights of an installed detector or a detector folder, in place of the recipe's"
+    train.add_argument("--from", dest="starts_from", metavar="DETECTOR", help=help_text)
     train.add_argument("--compile", action="store_true", help="use torch.compile: slow to start, faster steps")
 
     publish = commands.add_parser("publish", help="calibrate a run on dev, measure it on test, write a detector folder")
@@ -130,6 +132,7 @@ def _at_least(lowest: int) -> Callable[[str], int]:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from core.checkpoints import detector_named
     from training.coded import add_coded
     from training.loop import train
     from training.made import add_spoken
@@ -138,12 +141,15 @@ def _train(options: argparse.Namespace) -> None:
     if options.epochs is not None:
         recipe = replace(recipe, num_epochs=options.epochs)
     several = options.seeds is not None
+    starts_from = detector_named(options.starts_from) if options.starts_from else None
     keep_all()
     for seed in range(options.seeds) if several else [options.seed]:
         coded = add_coded(load_split(options.data, "train"), recipe.num_coded, seed=seed)
         splits = (add_spoken(coded, recipe.num_spoken, seed=seed), load_split(options.data, "dev"))
         run = options.run / f"seed-{seed}" if several else options.run
-        train(recipe, splits, options.data, run, seed=seed, device=options.device, compiles=options.compile)
+        train(
+            recipe, splits, options.data, run, seed=seed, device=options.device, compiles=options.compile, starts_from=starts_from
+        )
 
 
 def _publish(options: argparse.Namespace) -> None:

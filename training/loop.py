@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from contextlib import suppress
@@ -16,6 +17,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from core.checkpoints import Detector
+from core.detector_config import WINDOW_SAMPLES
 from core.errors import CoreError
 from core.imagenet import imagenet_weights
 from core.metrics import balanced_accuracy, equal_error_rate
@@ -53,6 +56,7 @@ def train(
     seed: int,
     device: str | None = None,
     compiles: bool = False,
+    starts_from: Detector | None = None,
 ) -> Path:
     """Trains a network, continuing from the run's checkpoint if there is one.
 
@@ -65,6 +69,7 @@ def train(
         run: the run's folder.
         device: `cpu` or `cuda`; CUDA where there is one by default.
         compiles: whether `torch.compile` is used.
+        starts_from: a detector whose weights are the first ones; of the recipe's network.
 
     Returns:
         The path of the best weights.
@@ -75,7 +80,7 @@ def train(
     with joined(device) as world:
         folder = RunFolder(run, recipe, is_main=is_main())
         try:
-            _train(recipe, splits, data_folder, folder, seed=seed, world=world, compiles=compiles)
+            _train(recipe, splits, data_folder, folder, seed=seed, world=world, compiles=compiles, starts_from=starts_from)
         except RunError:  # the folder is another run's, and its state not ours to write
             raise
         except CoreError as error:
@@ -95,6 +100,7 @@ def _train(
     seed: int,
     world: World,
     compiles: bool,
+    starts_from: Detector | None,
 ) -> None:
     if recipe.num_shards % world.size:
         raise CoreError(
@@ -103,17 +109,22 @@ def _train(
     train_split, dev_split = splits
     batches = BatchMaker(recipe, train_split, seed=seed, device=world.device)
     pretrained = {"pretrained": True} if recipe.pretrained and imagenet_weights(recipe.model) else {}
+    initialisation = "ImageNet" if pretrained else "random"
+    torch.manual_seed(seed)
+    network = build_model(recipe.model, **pretrained)
+    if starts_from is not None:
+        initialisation = f"{starts_from.name} ({starts_from.hash[:12]})"
+        network = _first_weights(starts_from, recipe)
+    network.to(world.device, memory_format=torch.channels_last)
     folder.describe(
         splits,
         data_folder,
         seed=seed,
         device=str(world.device),
         num_processes=world.size,
-        initialisation="ImageNet" if pretrained else "random",
+        initialisation=initialisation,
     )
-    torch.manual_seed(seed)
-    network = build_model(recipe.model, **pretrained)
-    network.to(world.device, memory_format=torch.channels_last)
+    precision = folder.decided("precision", lambda: faster_precision(network, batches, world.device))
     trained = wrap(network, world)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -139,7 +150,7 @@ def _train(
             started = time.monotonic()
             images, labels = _own_part(batches, drawn[step], epoch=epoch, step=step, world=world)
             made = time.monotonic()
-            with torch.autocast(world.device.type, dtype=torch.bfloat16):
+            with torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
                 logits = forward(images).float()
             loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
@@ -152,6 +163,8 @@ def _train(
             # A gradient that is not finite spoils the weights before any loss shows it: 0 * norm makes it show.
             meter.add(loss.detach() + 0 * norm, (logits.argmax(1) == labels).float().mean(), started, made)
             if progress.step % _LOG_EVERY_STEPS == 0:
+                if is_main():
+                    print(meter.eta(progress.step, num_steps), flush=True)
                 meter.log(progress.step)
                 if step + 1 < batches.steps_per_epoch:  # an epoch's last is saved once dev is measured
                     saver.save(progress, is_due=False)
@@ -159,6 +172,41 @@ def _train(
         _measure(average.module, batches, dev_split, folder, progress, epoch + 1)
         saver.save(progress, is_due=True)
     folder.tell(RunStatus.FINISHED, epoch=recipe.num_epochs)
+
+
+def faster_precision(network: torch.nn.Module, batches: BatchMaker, device: torch.device) -> str:
+    """`bfloat16` or `float32`, by the time of a step in each: without AVX-512 or AMX a CPU takes six times as long in the former."""
+    if device.type != "cpu":
+        return "bfloat16"
+    rows, columns = batches.front_end(torch.zeros(1, WINDOW_SAMPLES)).shape[-2:]
+    images = torch.randn(8, batches.recipe.features.num_channels, rows, columns)
+    probe, seconds = copy.deepcopy(network).train(), {}
+    for precision in ("float32", "bfloat16"):
+        for _ in range(2):  # the first step is slower
+            started = time.monotonic()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = probe(images).float().square().mean()
+            loss.backward()
+            seconds[precision] = time.monotonic() - started
+    fastest = "bfloat16" if seconds["bfloat16"] < 0.8 * seconds["float32"] else "float32"
+    times = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in seconds.items())
+    print(f"computing in {fastest} (8 images: {times})", flush=True)
+    return fastest
+
+
+def _first_weights(detector: Detector, recipe: Recipe) -> torch.nn.Module:
+    """A detector's network, to train further.
+
+    Raises:
+        CoreError: it is of another kind than the recipe's.
+    """
+    manifest = detector.manifest
+    if (manifest.model, manifest.num_members, manifest.features) != (recipe.model, 1, recipe.features):
+        raise CoreError(
+            f"{detector.name} is {manifest.num_members} x {manifest.model} on {manifest.input_words}; the recipe {recipe.name} trains one "
+            f"{recipe.model} on {recipe.features.kind}. Start from a detector of that kind, or without --from."
+        )
+    return detector.load_model().train()
 
 
 def load_trained(run: Path, recipe: Recipe) -> torch.nn.Module:
@@ -237,6 +285,11 @@ class _Meter:
         self._num_steps += 1
         self._data_s += made - started
         self._started = min(self._started, started)
+
+    def eta(self, step: int, num_steps: int) -> str:
+        """Time of a step and what is left, in words; of the steps since the last line."""
+        per_step = (time.monotonic() - self._started) / max(1, self._num_steps)
+        return f"step {step:,} of {num_steps:,}: {per_step:.2f} s a step, {(num_steps - step) * per_step / 60:.0f} min left"
 
     def log(self, step: int) -> None:
         """Writes a line and starts anew.

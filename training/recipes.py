@@ -175,8 +175,29 @@ def telephone() -> Recipe:
     )
 
 
+def spectrogram() -> Recipe:
+    """vgg27 on both corpora, from the weights of an earlier vgg27-spectrogram (`--from`): what ships as the fast detector."""
+    return Recipe(
+        name="spectrogram",
+        model="vgg27",
+        features=FeatureConfig(kind="log_spectrogram"),
+        num_epochs=4,
+        learning_rate=4e-4,
+        weight_decay=0.02,
+        label_smoothing=0.05,
+        average_decay=0.99,
+        sampling="balanced",
+        random_crops=True,
+        channel_share=0.5,
+        masks_images=True,
+        copy_share=0.25,
+        num_coded=1_200,
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe for recipe in (cnn_multiply, cnn_3000, resnet50_waveform, resnet50_spectrogram, earwitness, telephone)
+    recipe.__name__: recipe
+    for recipe in (cnn_multiply, cnn_3000, resnet50_waveform, resnet50_spectrogram, earwitness, telephone, spectrogram)
 }
 """Name -> recipe."""
 

@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,15 @@ class RunFolder:
         elif self.is_main:
             self.path.mkdir(parents=True, exist_ok=True)
             _replace(self.path / RUN_FILE, json.dumps(described, indent=1))
+
+    def decided(self, name: str, decide: Callable[[], str]) -> str:
+        """What was decided for this run when it began; decided and written into `run.json` where it was not."""
+        described = read_run(self.path) if (self.path / RUN_FILE).is_file() else {}
+        if name not in described:
+            described[name] = decide()
+            if self.is_main:
+                _replace(self.path / RUN_FILE, json.dumps(described, indent=1))
+        return described[name]
 
     def resume_at(self, step: int) -> None:
         """Cuts `metrics.jsonl` back to the checkpoint's step; what came after it is measured again."""

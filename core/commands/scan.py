@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.checkpoints import Detector, detector_named, find_detectors
+from core.checkpoints import DEFAULT_FAST, Detector, detector_named, find_detectors
 from core.errors import CoreError
 from core.records import Audit, AuditStatus, ScanSettings
 from core.scanning.places import is_url, normalised
@@ -39,6 +39,10 @@ def add_to(scan: argparse.ArgumentParser) -> argparse.ArgumentParser:
     scan.add_argument("--all-files", action="store_true", help="try files without a known audio ending too")
     scan.add_argument("--hidden", action="store_true", help="look into hidden files and folders too")
     scan.add_argument("--follow-links", action="store_true", help="follow links that lead out of the folder too")
+    text = (
+        "let all networks judge every window of long recordings, where the detector has a fast one that judges most of them alone"
+    )
+    scan.add_argument("--thorough", action="store_true", help=text)
     scan.add_argument("--engine", choices=ENGINES, default="local", help="this process (default), or a Ray cluster")
     scan.add_argument(
         "--address",
@@ -67,6 +71,13 @@ def run(options: argparse.Namespace) -> int:
         protocol=os.path.abspath(options.protocol) if options.protocol else None,
     )
     detector = detector_named(options.detector)
+    if options.thorough:
+        detector = detector.thorough
+    if options.engine == "ray" and detector.manifest.num_second_pass:
+        raise CoreError(
+            f"{detector.name} judges long recordings in two passes, which a Ray cluster does not do. Add --thorough, so that all its "
+            f"networks judge every window, or choose the fast way with --detector {DEFAULT_FAST}."
+        )
     with _engine(options, detector) as engine, ScanProgress() as progress:
         pause_on_terminate()  # here: Ray has set its own way of ending
         if options.out and is_url(options.out):

@@ -243,7 +243,8 @@ def _segments(detection: dict[str, Any], thresholds: Thresholds | None) -> str:
             x, width = 900 * segment["start_s"] / length, 900 * (segment["end_s"] - segment["start_s"]) / length
             y, colour = height(segment["spoof_score"]), _COLOURS[verdict_of(segment["spoof_score"], thresholds)]
             place = f'x="{x:.1f}" y="{y - 2:.1f}" width="{max(width, 1):.1f}" height="4"'
-            bars.append(f'<rect {place} fill="{colour}" opacity=".7"/>')
+            opacity = ".3" if segment.get("is_estimated") else ".7"
+            bars.append(f'<rect {place} fill="{colour}" opacity="{opacity}"/>')
     axis = "".join(
         f'<text x="0" y="{height(score) + 4:.1f}" font-size="11" fill="#52606d">{score:+g}</text>'
         for score in (-_MAX_DRAWN, 0.0, _MAX_DRAWN)

@@ -60,6 +60,8 @@ def verify_bundle(
     detector = None
     try:
         detector = load_detector(bundle / DETECTOR)
+        if detector.thorough.hash == manifest.detector["hash"]:
+            detector = detector.thorough
         if detector.hash != manifest.detector["hash"]:
             yield Problem(
                 place=DETECTOR, what=f"it is another detector ({detector.hash[:12]}) than the one that the manifest names"

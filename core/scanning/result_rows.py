@@ -35,6 +35,7 @@ RESULT_SCHEMA = pa.schema(
         ("segment_start_s", pa.list_(pa.float32())),
         ("segment_end_s", pa.list_(pa.float32())),
         ("segment_score", pa.list_(pa.float32())),  # NaN where a window held too little sound
+        ("segment_is_estimated", pa.list_(pa.bool_())),  # only the fast network of a fusion judged the window
         ("reason_code", pa.string()),
         ("reason", pa.string()),
         ("container", pa.string()),
@@ -95,4 +96,5 @@ def _of_channel(detection: Detection) -> dict[str, Any]:
     row = {name: values[name] for name in names} | {"num_segments": len(segments), "warnings": " ".join(detection.warnings)}
     row |= {"segment_start_s": [segment.start_s for segment in segments], "segment_end_s": [segment.end_s for segment in segments]}
     row |= {"segment_score": [segment.spoof_score for segment in segments]}
+    row |= {"segment_is_estimated": [segment.is_estimated for segment in segments]}
     return row | {name: getattr(quality, name, None) for name in _QUALITY}

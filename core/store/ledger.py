@@ -323,8 +323,10 @@ def _score_row(recording_id: int, detector_hash: str, detection: Detection) -> d
 
 
 def _segments_row(score_id: int, detection: Detection) -> dict:
-    table = np.array([(s.start_s, s.end_s, s.spoof_score) for s in detection.segments], dtype="<f4")
-    return {"score_id": score_id} | {name: table[:, i].tobytes() for i, name in enumerate(("start_s", "end_s", "spoof_score"))}
+    names = ("start_s", "end_s", "spoof_score", "is_estimated")
+    table = np.array([(s.start_s, s.end_s, s.spoof_score, s.is_estimated) for s in detection.segments], dtype="<f4")
+    row = {"score_id": score_id} | {name: table[:, i].tobytes() for i, name in enumerate(names)}
+    return row if table[:, 3].any() else row | {"is_estimated": None}
 
 
 def _first_entries(connection: sa.Connection, audit_id: int, recording_ids: set[int]) -> dict[int, int]:

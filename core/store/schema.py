@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from core.errors import StoreError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = sa.MetaData()
 
@@ -94,6 +94,8 @@ segments = sa.Table(
     sa.Column("start_s", sa.LargeBinary, nullable=False),
     sa.Column("end_s", sa.LargeBinary, nullable=False),
     sa.Column("spoof_score", sa.LargeBinary, nullable=False),
+    # The same of 0 and 1; null where all networks judged every window.
+    sa.Column("is_estimated", sa.LargeBinary),
 )
 
 # One row per file of an audit. The columns from `verdict` on repeat what triage sorts and filters by, of the
@@ -232,6 +234,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE entries ADD COLUMN training_distance FLOAT",
         "DROP INDEX IF EXISTS entries_for_triage",
     ),
+    6: ("ALTER TABLE segments ADD COLUMN is_estimated {blob}",),
 }
 """Version -> the SQL that brings a store of the version before it up to it; `{blob}` is the database's name for bytes.
 

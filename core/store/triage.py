@@ -328,7 +328,12 @@ def _detections(connection: sa.Connection, audit: Audit, contents: Sequence[int]
 
 def _detection(row: sa.RowMapping) -> Detection:
     quality = SignalQuality(**json.loads(row["quality"])) if row["quality"] else None
-    curves = {name: np.frombuffer(blob or b"", dtype="<f4").tolist() for name, blob in _fields(SegmentScore, row, "curve_").items()}
+    packed = {name: np.frombuffer(blob or b"", dtype="<f4") for name, blob in _fields(SegmentScore, row, "curve_").items()}
+    if not len(packed["is_estimated"]):
+        packed["is_estimated"] = np.zeros(len(packed["start_s"]))
+    curves = {name: values.tolist() for name, values in packed.items()} | {
+        "is_estimated": packed["is_estimated"].astype(bool).tolist()
+    }
     windows = [dict(zip(curves, values)) for values in zip(*curves.values(), strict=True)]
     return Detection(
         **_fields(Detection, row)

@@ -22,16 +22,16 @@ class DetectorParcel:
     hash: str
     files: tuple[tuple[str, bytes], ...]
     """Names within the detector's folder, and contents."""
-    network: bytes | None
-    """Our own network as ONNX, so that all machines run the very same; None where the detector's folder holds it."""
+    networks: tuple[bytes, ...]
+    """Our own networks as ONNX, so that all machines run the very same; none where the detector's folder holds it."""
 
 
 def pack(detector: Detector) -> DetectorParcel:
     """Reads a detector's files; exports its network where that was not done before."""
     names = sorted(path.name for path in detector.folder.iterdir() if path.is_file())
     files = tuple((name, (detector.folder / name).read_bytes()) for name in names)
-    network = None if detector.is_foreign else exported_network(detector).read_bytes()
-    return DetectorParcel(hash=detector.hash, files=files, network=network)
+    networks = () if detector.is_foreign else tuple(exported_network(branch).read_bytes() for branch in detector.branches)
+    return DetectorParcel(hash=detector.hash, files=files, networks=networks)
 
 
 def unpack(parcel: DetectorParcel) -> Detector:
@@ -46,11 +46,14 @@ def unpack(parcel: DetectorParcel) -> Detector:
     except DetectorError:
         _write(folder, parcel.files)
         detector = load_detector(folder)
+    if detector.thorough.hash == parcel.hash:
+        detector = detector.thorough
     if detector.hash != parcel.hash:
         raise DetectorError(f"The detector in {folder} is {detector.hash[:12]}, not {parcel.hash[:12]}; delete that folder.")
     _bring_familiarity(folder, dict(parcel.files).get(FAMILIARITY_FILE))
-    if parcel.network is not None and not (cache_folder() / exported_name(detector)).is_file():
-        _write_file(cache_folder() / exported_name(detector), parcel.network)
+    for branch, network in zip(detector.branches, parcel.networks):
+        if not (cache_folder() / exported_name(branch)).is_file():
+            _write_file(cache_folder() / exported_name(branch), network)
     return detector
 
 

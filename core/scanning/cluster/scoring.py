@@ -49,5 +49,5 @@ class ScoringActor:
             # Shared memory is read-only, which PyTorch does not know of.
             batch = torch.from_numpy(piece.windows[first : first + self.batch_windows].copy())
             scores, distances = self.scorer.judge_windows(batch)
-            found += zip(scores.tolist(), distances.tolist(), strict=True)
+            found += map(WindowScore, scores.tolist(), distances.tolist())
         return ScoredPiece(scores=tuple(zip(piece.places, found, strict=True)), sketches=piece.sketches)
