@@ -7,12 +7,13 @@ SIZES ?= 1000 10000 100000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint audit benchmark clean help
+.PHONY: run test lint audit benchmark pretrained clean help
 
 help:
 	@echo "make run        install what is missing and serve the dashboard at http://localhost:$(PORT)"
 	@echo "make test       install what testing needs and run every test"
 	@echo "make lint       ruff"
+	@echo "make pretrained fetch the weights of Whisper base, which training starts from (running and testing need none)"
 	@echo "make audit      known vulnerabilities of what is pinned"
 	@echo "make benchmark  measure the scan on \$$(CORPUS)/test, at \$$(SIZES) recordings too, and write BENCHMARKS.md"
 
@@ -33,6 +34,10 @@ audit: $(VENV)/.installed-dev
 
 benchmark: $(VENV)/.installed
 	@$(BIN)/python -m core benchmark $(CORPUS)/test --sizes $(SIZES) --entries 1000000 --out BENCHMARKS.md
+
+# What `python -m training features` sends recordings through; needs the network once.
+pretrained: $(VENV)/.installed
+	@$(BIN)/python -m training pretrained
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed and '$(PYTHON)' is not there: install it, or run 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }

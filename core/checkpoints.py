@@ -105,8 +105,9 @@ class DetectorManifest:
             raise DetectorError(f"num_second_pass is {self.num_second_pass}; expected 0, or at least 2 of a fusion")
         if (self.model == FOREIGN) is not (self.network is not None):
             raise DetectorError(f"the detector's model is {self.model!r}; `network` belongs to model {FOREIGN!r} and to no other")
-        if self.model not in (*MODEL_NAMES, FUSION, FOREIGN):
-            _check_model(self.model)
+        for model in (self.model, *(branch.model for branch in self.branches)):
+            if model not in (*MODEL_NAMES, FUSION, FOREIGN):
+                _check_model(model)
         if not 1 <= self.num_members <= MAX_MEMBERS:
             raise DetectorError(f"the detector has {self.num_members} networks; expected 1 to {MAX_MEMBERS}")
         if self.precision not in (FLOAT32, BFLOAT16) or (self.network is not None and self.precision != FLOAT32):

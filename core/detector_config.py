@@ -64,13 +64,11 @@ class Branch:
     """One network of a fusion, with the front end that feeds it; saved with the detector."""
 
     model: str
-    """One of `MODEL_NAMES`."""
+    """Key of `core.models.MODELS`."""
     features: FeatureConfig
     weight: float
     """What its raw score is multiplied by before the sum."""
 
     def __post_init__(self) -> None:
-        if self.model not in MODEL_NAMES:
-            raise DetectorError(f"unknown model {self.model!r} in a fusion; expected one of {', '.join(MODEL_NAMES)}")
         if not self.weight > 0:
             raise DetectorError(f"a fusion's weight is {self.weight}; expected a positive number")

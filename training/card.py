@@ -14,13 +14,12 @@ from training.evaluate import attack_figures, verdict_shares
 _INTERVALS = "95 %, bootstrap over speakers (over sources for the mean within sources)"
 
 
-def model_card(detector: Detector, scores: dict[str, np.ndarray], splits: dict[str, LabelledSplit]) -> str:
+def model_card(detector: Detector, measured: dict[str, tuple[np.ndarray, LabelledSplit]]) -> str:
     """The card.
 
     Args:
         detector: as saved, with its figures.
-        scores: split name -> calibrated scores; `dev`, and `test` where there is one.
-        splits: the splits of those scores.
+        measured: name of a test split (`test`, `test2`) -> calibrated scores and the split.
     """
     manifest = detector.manifest
     calibration, thresholds = manifest.calibration, manifest.thresholds
@@ -36,15 +35,18 @@ def model_card(detector: Detector, scores: dict[str, np.ndarray], splits: dict[s
   on dev.
 """
     ]
-    if "test" in splits:
-        sections.append(_test(detector, scores["test"], splits["test"]))
-    dev = _table([figure for figure in manifest.figures if figure.split == "dev"])
-    sections.append(f"## Dev: used to keep the best epoch, for calibration and thresholds, so flattering\n\n{dev}\n")
+    sections += [_test(detector, name, *of_test) for name, of_test in measured.items()]
+    for name in dict.fromkeys(figure.split for figure in manifest.figures if figure.split.startswith("dev")):
+        dev = _table([figure for figure in manifest.figures if figure.split == name])
+        title = f"{name.capitalize()}: used to choose, for calibration and thresholds, so flattering"
+        sections.append(f"## {title}\n\n{dev}\n")
     return "\n".join([*sections, _WEAKNESSES])
 
 
 def _training(detector: Detector) -> str:
     made = detector.manifest.provenance
+    if detector.manifest.branches:
+        return _fusion(detector)
     recipe, num = made["recipe"], made["num_recordings"]
     spoken = f", {recipe['num_spoken']} of them sentences by espeak-ng, flite and festival" if recipe["num_spoken"] else ""
     if recipe["num_coded"]:
@@ -67,30 +69,50 @@ def _training(detector: Detector) -> str:
     )
 
 
-def _test(detector: Detector, scores: np.ndarray, test: LabelledSplit) -> str:
-    figures = [figure for figure in detector.manifest.figures if figure.split == "test"]
+def _fusion(detector: Detector) -> str:
+    manifest, made = detector.manifest, detector.manifest.provenance
+    branches = "\n".join(
+        f"  - `{branch.model}` on {branch.features.kind}, weight {branch.weight:.3f}: {made['branches'][number]}"
+        for number, branch in enumerate(manifest.branches)
+    )
+    passes = ""
+    if manifest.num_second_pass:
+        passes = (
+            f"\n- **Two passes**: the first network judges every window, all of them at most {manifest.num_second_pass} windows of a"
+            " channel: half evenly spaced, half\n  those that the first finds riskiest. `scan --thorough` lets all judge every window."
+        )
+    return (
+        f"- **Made of** networks whose weighted scores are summed; trained on {made['num_recordings']['train']:,} recordings.\n"
+        f"{branches}{passes}\n"
+        f"- **Weights of others**: {made['encoder']}; see `NOTICE.md`.\n"
+        "- Recipes, the data's hashes and the code's revision are in `detector.json` under `provenance`."
+    )
+
+
+def _test(detector: Detector, name: str, scores: np.ndarray, test: LabelledSplit) -> str:
+    figures = [figure for figure in detector.manifest.figures if figure.split == name]
     shares = verdict_shares(scores, test.is_spoof, detector.manifest.thresholds)
     verdicts = "\n".join(
         f"| {label} | {percent(low)} | {percent(between)} | {percent(high)} |" for label, (low, between, high) in shares.items()
     )
-    return f"""## Test: systems and speakers mostly unseen in training
+    return f"""## {name.capitalize()}: systems and speakers mostly unseen in training
 
 {_table(figures)}
 
 Intervals: {_INTERVALS}.
 
-What the thresholds do on test:
+What the thresholds do on {name}:
 
 | truth | called bona fide | inconclusive | called spoof |
 | --- | --- | --- | --- |
 {verdicts}
 
-## Test, by attack
+## {name.capitalize()}, by attack
 
 EER of each system against all bona fide test recordings; systems with fewer than 5 test recordings are left out. Intervals:
 {_INTERVALS}.
 
-{_table(attack_figures("test", scores, test))}
+{_table(attack_figures(name, scores, test))}
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,20 @@ class LabelledSplit:
     def groups(self) -> np.ndarray:
         """`[recording]`: the page or collection a recording came from, else its attack or label."""
         return self.index["group"].to_numpy(dtype=object)
+
+
+def by_corpus(split: LabelledSplit) -> dict[str, np.ndarray]:
+    """Which recordings are of each corpus, `[recording]` bool, by the names that figures go by: `test` of the first, then `test2`."""
+    corpora = split.index["corpus"].to_numpy(dtype=str)
+    names = list(dict.fromkeys(corpora))
+    return {split.name if number == 1 else f"{split.name}{number}": corpora == name for number, name in enumerate(names, 1)}
+
+
+def chosen_of(split: LabelledSplit, chosen: np.ndarray) -> LabelledSplit:
+    """The chosen recordings of a split, `[recording]` bool; the samples stay where they are."""
+    rows = torch.from_numpy(chosen)
+    index = split.index[chosen].reset_index(drop=True)
+    return replace(split, index=index, starts=split.starts[rows], lengths=split.lengths[rows])
 
 
 def load_split(folder: Path, split: str) -> LabelledSplit:

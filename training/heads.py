@@ -17,10 +17,11 @@ from torch.nn.functional import cross_entropy
 from core.errors import CoreError
 from core.metrics import equal_error_rate
 from core.models import raw_scores
-from core.whisper import PooledHead
+from core.whisper import PooledHead, WhisperConfig
 from training.frozen import FrozenSet
 
 NUM_FOLDS = 5
+_PER_LAYER = 2 * WhisperConfig().width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class HeadMaterial:
     """What heads are trained on, in memory."""
 
     features: torch.Tensor
-    """`[row, feature]` float16, of train alone."""
+    """`[row, feature]` float32, of train alone."""
     is_spoof: torch.Tensor
     groups: np.ndarray
     """`[row]`: the source of each."""
@@ -74,7 +75,7 @@ def material_of(frozen: FrozenSet) -> HeadMaterial:
     chosen = frozen.of("train")
     rows = frozen.rows.iloc[chosen].reset_index(drop=True)
     return HeadMaterial(
-        features=torch.from_numpy(np.ascontiguousarray(frozen.features[chosen])),
+        features=torch.from_numpy(frozen.features[chosen].astype(np.float32)),
         is_spoof=torch.from_numpy(rows["is_spoof"].to_numpy(copy=True)),
         groups=rows["group"].to_numpy(dtype=str),
         recordings=rows["recording"].to_numpy(),
@@ -83,10 +84,8 @@ def material_of(frozen: FrozenSet) -> HeadMaterial:
     )
 
 
-def train_head(
-    material: HeadMaterial, recipe: HeadRecipe, *, seed: int, left_out: Sequence[str] | None = None
-) -> tuple[PooledHead, np.ndarray]:
-    """A head in evaluation mode, and which features it takes, as their numbers.
+def train_head(material: HeadMaterial, recipe: HeadRecipe, *, seed: int, left_out: Sequence[str] | None = None) -> PooledHead:
+    """A head in evaluation mode. It takes the first of the features: those of the stem and its recipe's blocks.
 
     Args:
         material: what it is trained on.
@@ -94,7 +93,8 @@ def train_head(
         seed: decides all randomness.
         left_out: sources that it must not see.
     """
-    columns = _columns(material.features.shape[1], recipe)
+    num_features = material.features.shape[1] if recipe.num_blocks is None else _PER_LAYER * (1 + recipe.num_blocks)
+    whole = material.features[:, :num_features]
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     is_kept = ~np.isin(material.groups, list(left_out or ()))
@@ -102,8 +102,8 @@ def train_head(
     drawn = np.flatnonzero(is_drawn & ~(material.views == "copy"))
     pairs = material.pairs[is_kept[material.pairs[:, 0]]]
     weights = _weights(material.groups[drawn], material.is_spoof.numpy()[drawn])
-    head = PooledHead(len(columns), width=recipe.width, feature_dropout=recipe.feature_dropout, dropout=recipe.dropout)
-    sample = material.features[drawn[:: max(1, len(drawn) // 4_000)]][:, columns].float()
+    head = PooledHead(num_features, width=recipe.width, feature_dropout=recipe.feature_dropout, dropout=recipe.dropout)
+    sample = whole[drawn[:: max(1, len(drawn) // 4_000)]]
     head.mean.copy_(sample.mean(dim=0))
     head.deviation.copy_(sample.std(dim=0).clamp_min(1e-3))
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -113,7 +113,7 @@ def train_head(
     for _ in range(recipe.num_steps):
         chosen = rng.choice(drawn, recipe.batch_size - 2 * num_copies, p=weights)
         chosen = np.concatenate([chosen, pairs[rng.integers(len(pairs), size=num_copies)].ravel()]) if num_copies else chosen
-        features = material.features[chosen][:, columns].float()
+        features = whole[chosen]
         labels = (material.is_spoof[chosen].float() * (1 - 2 * recipe.smoothed) + recipe.smoothed)[:, None]
         share = torch.from_numpy(rng.beta(recipe.mixing, recipe.mixing, (len(chosen), 1))).float()
         other = torch.from_numpy(rng.permutation(len(chosen)))
@@ -126,21 +126,21 @@ def train_head(
             _sharpest(head, recipe.sharpness, lambda x=features, y=wanted: cross_entropy(head(x), y))
         optimizer.step()
         schedule.step()
-    return head.eval(), columns
+    return head.eval()
 
 
 @torch.inference_mode()
-def head_scores(heads: Sequence[tuple[PooledHead, np.ndarray]], features: np.ndarray) -> np.ndarray:
+def head_scores(heads: Sequence[PooledHead], features: np.ndarray) -> np.ndarray:
     """Raw spoof scores `[row]`, the mean over heads, of features `[row, feature]`."""
     total = np.zeros(len(features))
     for start in range(0, len(features), 4_096):
-        part = torch.from_numpy(np.asarray(features[start : start + 4_096])).float()
-        made = [raw_scores(head(part[:, columns])) for head, columns in heads]
+        part = torch.from_numpy(np.asarray(features[start : start + 4_096], dtype=np.float32))
+        made = [raw_scores(head(part[:, : len(head.mean)])) for head in heads]
         total[start : start + 4_096] = torch.stack(made).mean(dim=0).numpy()
     return total
 
 
-def split_scores(frozen: FrozenSet, split: str, heads: Sequence[tuple[PooledHead, np.ndarray]]) -> np.ndarray:
+def split_scores(frozen: FrozenSet, split: str, heads: Sequence[PooledHead]) -> np.ndarray:
     """Raw scores of a split's recordings `[recording]`, the mean over their windows, as in serving."""
     chosen = frozen.of(split, "plain")
     scores = pd.Series(head_scores(heads, frozen.features[chosen]))
@@ -180,10 +180,6 @@ def left_out_scores(material: HeadMaterial, recipe: HeadRecipe, *, seeds: Sequen
 def pooled_eer(scores: np.ndarray, is_spoof: np.ndarray) -> float:
     """The EER alone."""
     return equal_error_rate(scores, is_spoof)[0]
-
-
-def _columns(num_features: int, recipe: HeadRecipe) -> np.ndarray:
-    return np.arange(num_features if recipe.num_blocks is None else 1_024 * (1 + recipe.num_blocks))
 
 
 def _weights(groups: np.ndarray, is_spoof: np.ndarray) -> np.ndarray:

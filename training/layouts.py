@@ -91,7 +91,7 @@ def read_earwitness(tree: Tree, names: Sequence[str], protocols: Sequence[str]) 
     read, rows = [], {}
     for name in protocols:
         split = _split_of(_EARWITNESS, name, 1)
-        read.append((split, _parsed(tree, name), "earwitness"))
+        read.append((split, _parsed(tree, name), "earwitness-2" if PurePosixPath(name).name.startswith("EW2") else "earwitness"))
         table = str(PurePosixPath(name).with_suffix(".csv"))
         if table in set(names):
             rows |= {row["utt"]: row for row in csv.DictReader(io.StringIO(tree.read_bytes(table).decode("utf-8")))}

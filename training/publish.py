@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from core.calibration import Calibration, choose_thresholds, fit_calibration
@@ -19,7 +20,7 @@ from core.runtime import embedding_scorer
 from training.augment import telephone_line
 from training.card import model_card
 from training.crops import trim_edges
-from training.data import LabelledSplit, load_split, split_names, to_float, to_int16
+from training.data import LabelledSplit, by_corpus, chosen_of, load_split, split_names, to_float, to_int16
 from training.evaluate import figures_of, pooled_eer, score_split
 from training.familiarity import add_familiarity
 from training.loop import load_trained
@@ -59,34 +60,64 @@ def publish(runs: Sequence[Path], *, name: str, out: Path, scores_out: Path) -> 
         )
     if (out / name).exists():
         raise CoreError(f"{out / name} is there already; choose another name or remove it first.")
-    splits = _splits_of(described[0])
+    splits = splits_of(Path(described[0]["data"]["folder"]), described[0]["data"]["hash"]["dev"])
     members = [load_trained(run, recipe) for run in runs]
-    network, front_end = members[0] if len(members) == 1 else Ensemble(members).eval(), build_front_end(recipe.features)
-    dev = splits["dev"]
-    raw = score_split(network, front_end, dev)
-    calibration = fit_calibration(raw, dev.is_spoof)
-    scores = {"dev": calibration.slope * raw + calibration.offset}
-    thresholds = choose_thresholds(scores["dev"], dev.is_spoof, max_error=MAX_ERROR)
-    figures: list[Figure] = []
-    if test := splits.get("test"):
-        scores["test"] = calibration.slope * score_split(network, front_end, test) + calibration.offset
-        figures += [*figures_of("test", scores["test"], test), *_conditions(network, front_end, test, calibration)]
-        write_scores(scores_out / f"{name}.test.csv", scores["test"], test.index)
-    manifest = DetectorManifest(
+    network = members[0] if len(members) == 1 else Ensemble(members).eval()
+    detector = finish(
+        network,
+        build_front_end(recipe.features),
+        splits,
+        scores_out=scores_out,
+        folder=out / name,
         name=name,
         summary=_summary(recipe, len(runs)),
         model=recipe.model,
         num_members=len(runs),
         features=recipe.features,
-        aggregate="mean",
-        calibration=calibration,
-        thresholds=thresholds,
         provenance=_provenance(runs, described, splits),
-        figures=(*figures, *figures_of("dev", scores["dev"], dev)),
     )
-    detector = save_detector(out / name, network, manifest)
-    (detector.folder / "README.md").write_text(model_card(detector, scores, splits), encoding="utf-8")
     _add_familiarity(detector, network, Path(described[0]["data"]["folder"]))
+    return detector
+
+
+def finish(
+    network: torch.nn.Module,
+    front_end: torch.nn.Module,
+    splits: dict[str, LabelledSplit],
+    *,
+    scores_out: Path,
+    folder: Path,
+    **fields: Any,
+) -> Detector:
+    """Calibrates a network on dev, chooses thresholds there, measures both splits, and writes detector, card and score files.
+
+    Args:
+        network: in evaluation mode.
+        front_end: what feeds it.
+        splits: `dev`, and `test` where there is one. Each corpus of test has figures and a score file of its own.
+        scores_out: folder for `NAME.test.csv`.
+        folder: the detector's.
+        fields: of the manifest, but for what is measured here.
+    """
+    dev = splits["dev"]
+    raw = score_split(network, front_end, dev)
+    calibration = fit_calibration(raw, dev.is_spoof)
+    scores = calibration.slope * raw + calibration.offset
+    thresholds = choose_thresholds(scores, dev.is_spoof, max_error=MAX_ERROR)
+    figures: list[Figure] = []
+    measured: dict[str, tuple[np.ndarray, LabelledSplit]] = {}
+    if test := splits.get("test"):
+        of_test = calibration.slope * score_split(network, front_end, test) + calibration.offset
+        for name, chosen in by_corpus(test).items():
+            part = chosen_of(test, chosen)
+            measured[name] = of_test[chosen], part
+            figures += [*figures_of(name, *measured[name]), *_conditions(name, network, front_end, part, calibration)]
+            write_scores(scores_out / f"{fields['name']}.{name}.csv", of_test[chosen], part.index)
+    for name, chosen in by_corpus(dev).items():
+        figures += figures_of(name, scores[chosen], chosen_of(dev, chosen))
+    manifest = DetectorManifest(aggregate="mean", calibration=calibration, thresholds=thresholds, figures=tuple(figures), **fields)
+    detector = save_detector(folder, network, manifest)
+    (folder / "README.md").write_text(model_card(detector, measured), encoding="utf-8")
     return detector
 
 
@@ -99,21 +130,20 @@ def _add_familiarity(detector: Detector, network: torch.nn.Module, data: Path) -
     add_familiarity(detector, data, network=scorer, say=lambda _: None)
 
 
-def _splits_of(described: dict[str, Any]) -> dict[str, LabelledSplit]:
-    """The splits that a run was trained and chosen on, and test where there is one.
+def splits_of(folder: Path, dev_hash: str) -> dict[str, LabelledSplit]:
+    """The split that a detector is chosen on, and test where there is one.
 
     Raises:
         CoreError: the data is not where it was, or is not what it was.
     """
-    folder = Path(described["data"]["folder"])
     dev = load_split(folder, "dev")
-    if dev.data_hash != described["data"]["hash"]["dev"]:
+    if dev.data_hash != dev_hash:
         raise CoreError(f"{folder} holds another dev split than the run was chosen on; prepare the data as it was.")
     return {"dev": dev} | ({"test": load_split(folder, "test")} if "test" in split_names(folder) else {})
 
 
 def _conditions(
-    network: torch.nn.Module, front_end: torch.nn.Module, test: LabelledSplit, calibration: Calibration
+    name: str, network: torch.nn.Module, front_end: torch.nn.Module, test: LabelledSplit, calibration: Calibration
 ) -> list[Figure]:
     """Pooled EER of test under changes that must not matter much."""
     changes = {
@@ -121,12 +151,12 @@ def _conditions(
         "EER, edge silence removed": lambda samples: trim_edges(samples, keep_s=0.0, range_db=35.0),
     }
     figures = []
-    for name, change in changes.items():
+    for title, change in changes.items():
         recordings = [change(test.recording(i)) for i in range(len(test))]
         lengths = torch.tensor([len(samples) for samples in recordings])
         changed = dataclasses.replace(test, samples=torch.cat(recordings), starts=lengths.cumsum(0) - lengths, lengths=lengths)
         scores = calibration.slope * score_split(network, front_end, changed) + calibration.offset
-        figures.append(pooled_eer("test", name, scores, changed))
+        figures.append(pooled_eer(name, title, scores, changed))
     return figures
 
 

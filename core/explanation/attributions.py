@@ -41,15 +41,18 @@ def window_maps(
         layer: of Grad-CAM, as `view.layers` names it.
         target: evidence for what.
         model: a network in the detector's place, e.g. one with random weights.
-        is_coarse: patches of occlusion side by side instead of sliding by half: a quarter of the work.
+        is_coarse: patches of occlusion side by side instead of sliding by half: a quarter of the work. A fusion's always are.
     """
     if method == "occlusion":
+        is_coarse = is_coarse or bool(view.detector.manifest.branches)
         return np.stack([_occlusion(view, one, target=target, model=model, is_coarse=is_coarse) for one in shown])
     with view.lock, undisturbed(network := view.model if model is None else model), torch.enable_grad():
 
         def value(image: torch.Tensor) -> torch.Tensor:
             return target_values(network(image), target)
 
+        if view.detector.manifest.branches:
+            return np.stack([_fusion_map(view, network, one, method=method, layer=layer, target=target) for one in shown])
         if method == "grad_cam":
             return np.concatenate([_grad_cam(value, network, part.clone(), layer) for part in shown.split(BATCH)])
         return np.stack([_integrated_gradients(value, one[None].clone()) for one in shown])
@@ -98,6 +101,27 @@ def _grad_cam(value: Callable[[torch.Tensor], torch.Tensor], network: nn.Module,
         made = LayerGradCam(value, member.get_submodule(layer)).attribute(image, relu_attributions=True)
         maps = maps + LayerAttribution.interpolate(made.detach(), tuple(image.shape[-2:]), interpolate_mode="bilinear")
     return maps[:, 0].double().numpy()
+
+
+def _fusion_map(
+    view: DetectorView, network: nn.Module, one: torch.Tensor, *, method: Method, layer: str | None, target: Target
+) -> np.ndarray:
+    """A map over the short-time spectrum `[1, bin, frame]` of one window, by the gradients of a mask on it that is 1 everywhere.
+
+    Grad-CAM is of the fast network, whose image is the lowest bins of this very spectrum on frames of its own.
+    """
+
+    def value(mask: torch.Tensor) -> torch.Tensor:
+        return target_values(network(view.fed(one * mask)), target)
+
+    mask = torch.ones(1, *one.shape)
+    if method == "integrated_gradients":
+        return _integrated_gradients(value, mask)
+    mask.requires_grad_()
+    made = LayerGradCam(value, members_of(network)[0].get_submodule(layer)).attribute(mask, relu_attributions=True)
+    num_rows = view.detector.branches[0].manifest.features.image_shape[1]
+    placed = LayerAttribution.interpolate(made.detach(), (num_rows, one.shape[-1]), interpolate_mode="bilinear")
+    return nn.functional.pad(placed, (0, 0, 0, one.shape[-2] - num_rows))[0, 0].double().numpy()
 
 
 def _integrated_gradients(value: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> np.ndarray:

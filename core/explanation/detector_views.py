@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from core.checkpoints import Detector
-from core.detector_config import CLASS_ORDER, IMAGE_SIZE
+from core.detector_config import CLASS_ORDER
 from core.explanation import masked_stft
 from core.explanation.records import ExplanationError, Target
 from core.features import ImageAxes
+from core.fusion import Fusion
 from core.models import Ensemble, raw_scores
 from core.networks.anatomy import describe_network
 from core.runtime import RawScorer, open_session
@@ -51,7 +52,7 @@ def view_of(detector: Detector) -> DetectorView:
 
 
 class DetectorView:
-    """One detector, opened. What is shown is a feature image, or the short-time spectrum where it takes the samples.
+    """One detector, opened. What is shown is a feature image, or the short-time spectrum where it takes the samples or is a fusion.
 
     Hidden cells are 0: an image's mean level (levels and cepstra are standardised), nothing drawn (waveform), silence (spectra).
     """
@@ -100,9 +101,8 @@ class DetectorView:
             return ()
         with self.lock:
             if not hasattr(self, "_layers"):
-                features = self.detector.manifest.features
                 network = members_of(self.model)[0]
-                anatomy = describe_network(network, torch.zeros(1, features.num_channels, IMAGE_SIZE, IMAGE_SIZE))
+                anatomy = describe_network(network, torch.zeros(1, *self.detector.branches[0].manifest.features.image_shape))
                 maps = [layer.name for layer in anatomy.layers if len(layer.shape) == 3 and layer.shape[1] * layer.shape[2] > 1]
                 kinds = dict(network.named_modules())
                 self._layers = tuple(name for name in maps if isinstance(kinds.get(name), nn.Conv2d))
@@ -137,14 +137,19 @@ class DetectorView:
                 f"{self.detector.name} was made elsewhere and gives one score; "
                 f"expected the target spoof_minus_bona_fide, got {target}."
             )
-        parts = [self._fed(part) for part in shown.split(BATCH)]
+        parts = [self.fed(part) for part in shown.split(BATCH)]
         if model is None and target == "spoof_minus_bona_fide":
             return torch.cat(list(_pool.map(self.session, parts)))
         with self.lock:
             network = self.model if model is None else model
             return torch.cat([target_values(network(part), target) for part in parts])
 
-    def _fed(self, shown: torch.Tensor) -> torch.Tensor:
+    def raw_scores(self, windows: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """The uncalibrated spoof scores `[window]`: of the samples themselves where what is shown of them is only another form."""
+        return self.values(shown) if self.has_image else torch.cat(list(_pool.map(self.session, windows.split(BATCH))))
+
+    def fed(self, shown: torch.Tensor) -> torch.Tensor:
+        """What the network is given of what is shown; gradients pass through."""
         return shown if self.has_image else masked_stft.samples_of(shown[:, 0], self.detector.manifest.window_samples)
 
 
@@ -156,5 +161,7 @@ def target_values(logits: torch.Tensor, target: Target) -> torch.Tensor:
 
 
 def members_of(model: nn.Module) -> list[nn.Module]:
-    """The networks of an ensemble; the network itself where it is none."""
+    """The networks of an ensemble, the fast one of a fusion; the network itself where it is neither."""
+    if isinstance(model, Fusion):
+        return [model.networks[0]]
     return list(model.members) if isinstance(model, Ensemble) else [model]

@@ -73,7 +73,7 @@ def explain(
     windows = windows_of(detector, samples)
     refuse_unjudged(windows)
     shown = view.shown(windows.samples[windows.judged])
-    segments = segments_of(detector, windows, view.values(shown))
+    segments = segments_of(detector, windows, view.raw_scores(windows.samples[windows.judged], shown))
     saliency, time_s = stitch(window_maps(view, shown, method=method, layer=layer, target=target), windows, view.axes)
     peak = saliency.max()
     return Explanation(
@@ -109,7 +109,8 @@ def score_samples(detector: Detector, samples: np.ndarray | torch.Tensor) -> flo
     if not any(windows.is_judged):
         return None
     view = view_of(detector)
-    return recording_score(detector, segments_of(detector, windows, view.values(view.shown(windows.samples[windows.judged]))))
+    judged = windows.samples[windows.judged]
+    return recording_score(detector, segments_of(detector, windows, view.raw_scores(judged, view.shown(judged))))
 
 
 def _checked(view: DetectorView, method: Method, layer: str | None, target: Target) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numpy as np
 import torch
 from scipy.stats import rankdata
@@ -11,7 +12,6 @@ from core.explanation.attributions import randomised, window_maps
 from core.explanation.detector_views import CHUNK, DetectorView, view_of
 from core.explanation.recording_windows import between, cut, samples_from, windows_of
 from core.explanation.records import Explanation, ExplanationError, SaliencyTest, Target
-from core.models import build_model
 from core.quality import FRAME_SAMPLES, active_frames
 
 NUM_RANDOM = 19
@@ -143,11 +143,10 @@ def _maps_of_random_networks(view: DetectorView, shown: torch.Tensor, explanatio
     """Maps of one window by the same network with random weights; none where there are no weights."""
     if view.detector.is_foreign:
         return []
-    manifest = view.detector.manifest
     wanted, maps = NUM_RANDOM_NETWORKS[explanation.method], []
     for seed in range(3 * wanted):
         generator = torch.Generator().manual_seed(seed)
-        other = randomised(view.model, generator, lambda: build_model(manifest.model, num_members=manifest.num_members))
+        other = randomised(view.model, generator, lambda: copy.deepcopy(view.model))
         (made,) = window_maps(view, shown, **_options(explanation), model=other)
         if made.any() or explanation.is_empty:  # one that finds nothing for the target is no rival
             maps.append(made)

@@ -14,7 +14,6 @@ import torch
 
 from core.audio import SAMPLE_RATE_HZ, load
 from core.checkpoints import Detector
-from core.detector_config import IMAGE_SIZE
 from core.errors import AudioRefusal
 from core.evaluation.trial_sets import TrialSet
 from core.explanation.attributions import PATCHES_PER_SIDE
@@ -134,7 +133,7 @@ def _resolution(detector: Detector, probe: Explanation) -> float | None:
     if probe.method != "grad_cam":
         return None
     view = view_of(detector)
-    image = torch.zeros(1, detector.manifest.features.num_channels, IMAGE_SIZE, IMAGE_SIZE)
+    image = torch.zeros(1, *detector.branches[0].manifest.features.image_shape)
     with view.lock:
         anatomy = describe_network(members_of(view.model)[0], image)
     return span / next(layer.shape[1] for layer in anatomy.layers if layer.name == probe.layer)

@@ -56,7 +56,7 @@ def open_network(source: Detector | Run) -> Network:
         RunError: a run has no weights yet or they are damaged, or its recipe names no network or front end of this program.
     """
     if isinstance(source, Detector):
-        return Network(source.load_model(), build_front_end(source.manifest.features))
+        return Network(source.load_model(), source.build_front_end())
     return _open_run(source)
 
 

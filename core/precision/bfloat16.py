@@ -31,7 +31,8 @@ def bfloat16_detector(detector: Detector, name: str, *, out: Path | None = None)
         raise DetectorError(f"{detector.name} cannot be put into bfloat16: only our own networks in float32 can.")
     if problem := name_problem(name, out):
         raise DetectorError(problem)
-    BFloat16Network(exported_network(detector))
+    for branch in detector.branches:
+        BFloat16Network(exported_network(branch))
     summary = f"{detector.name} ({detector.hash[:12]}) in bfloat16. {manifest.summary}"
     parent = {"name": detector.name, "hash": detector.hash}
     changed = replace(

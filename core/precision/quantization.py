@@ -39,8 +39,8 @@ def quantize_detector(detector: Detector, name: str, *, out: Path | None = None)
         DetectorError: a network made elsewhere, whose front end has several channels, or a name that is taken.
     """
     manifest = detector.manifest
-    if detector.is_foreign or manifest.features.kind == "multi_resolution":
-        raise DetectorError(f"{detector.name} cannot be quantised: only our own networks with an image of one channel can.")
+    if detector.is_foreign or manifest.branches or manifest.features.num_channels > 1:
+        raise DetectorError(f"{detector.name} cannot be quantised: only single networks of ours with an image of one channel can.")
     spoof, bona_fide = CLASS_ORDER.index("spoof"), CLASS_ORDER.index("bona fide")
     declared = Declaration(
         input=manifest.features.kind,

@@ -127,8 +127,8 @@ def _export_default() -> NoReturn:
 
     with suppress(CoreError):  # the audit will say what is wrong
         detector = detector_named()
-        if not detector.is_foreign:
-            exported_network(detector)
+        for branch in () if detector.is_foreign else detector.branches:
+            exported_network(branch)
     os._exit(0)
 
 
