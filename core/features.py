@@ -124,7 +124,7 @@ class MelSpectrogram(torch.nn.Module):
 
 
 class WhisperMel(torch.nn.Module):
-    """The log-mel image that Whisper was trained on: 80 Slaney bands, windows of 25 ms every 10 ms, log10, a floor 8 below the maximum.
+    """The log-mel image that Whisper was trained on: 80 Slaney bands, 25 ms every 10 ms, log10, a floor 8 below the maximum.
 
     Source: Radford et al. (2022), section 2.2, and the audio constants of their code.
     """

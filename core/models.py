@@ -141,6 +141,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "whisper_base": whisper_base,
 }
 """Name -> function that builds the network; in the order of `core.detector_config.MODEL_NAMES`."""
+IMAGE_MODELS = tuple(name for name in MODELS if name != "whisper_base")
+"""Those that take our square images; `whisper_base` takes Whisper's alone."""
 
 
 class Ensemble(nn.Module):

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from core.detector_config import FeatureConfig
 from core.errors import AudioRefusal
 from core.features import build_front_end
-from core.models import MODELS, build_model
+from core.models import IMAGE_MODELS, build_model
 from core.networks.activations import MAX_MAPS, feature_maps, watch_activations
 from core.networks.anatomy import MAX_BOXES, FeatureBox, describe_network
 from core.networks.figures import feature_map_figure, network_figure
@@ -50,7 +50,7 @@ def test_vgg27_by_hand() -> None:
     assert anatomy.has_all_macs
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_every_network_agrees_with_torchs_counter(name: str) -> None:
     model, image = build_model(name).eval(), torch.zeros(IMAGE)
     anatomy = describe_network(model, image)

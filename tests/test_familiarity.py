@@ -35,7 +35,7 @@ from core.familiarity import (
     save_familiarity,
     warning_words,
 )
-from core.models import MODELS, WithEmbedding, build_model
+from core.models import IMAGE_MODELS, WithEmbedding, build_model
 from core.records import ScanSettings, TriageFilter, is_unfamiliar
 from core.scanning.cluster.parcels import pack, unpack
 from core.store.ledger import Ledger
@@ -155,7 +155,7 @@ def test_words_do_not_oversell() -> None:
     assert "cannot warn" in warning_words(None)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_the_embedding_is_what_the_last_layer_sees(name: str) -> None:
     torch.manual_seed(0)
     model = build_model(name).eval()

@@ -1,4 +1,4 @@
-"""core.fusion and the two passes of core.detect: which windows all networks judge, and what follows for scores, stores and bundles."""
+"""core.fusion and the two passes of core.detect: which windows all networks judge, and what follows for stores and bundles."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from core.checkpoints import save_detector
 from core.errors import CoreError
 from core.models import MODELS
 from core.runs.folders import RunError, RunStatus
@@ -39,6 +41,7 @@ from training.recipes import RECIPES, Recipe
 from training.run_folder import read_run, recipe_of
 
 ROOT = Path(__file__).parents[1]
+FASTER_PRECISION = loop.faster_precision
 NUM_STEPS = 2 * STEPS_PER_EPOCH
 ONCE = {"multiplies_bona_fide": True, "sampling": "once", "average_decay": 0.5}
 BALANCED = {
@@ -60,6 +63,8 @@ def _tiny() -> Iterator[None]:
         patch.setitem(RECIPES, "tiny", tiny_recipe)
         patch.setattr(loop, "_LOG_EVERY_STEPS", LOG_EVERY_STEPS)
         patch.setattr(loop, "_CHECKPOINT_EVERY_S", -1.0)
+        # The faster one differs by chance on so small a network, and runs are compared to the last bit.
+        patch.setattr(loop, "faster_precision", lambda *_: "bfloat16")
         yield
 
 
@@ -602,3 +607,33 @@ def test_with_imagenet_weights_they_are_taken_where_the_recipe_says_so(
     monkeypatch.setattr(loop, "imagenet_weights", lambda _: tmp_path)
     assert _initialised(tiny_recipe(pretrained=True), run_to, tmp_path / "a") == ("ImageNet", [{"pretrained": True}])
     assert _initialised(tiny_recipe(pretrained=False), run_to, tmp_path / "b") == ("random", [{}])
+
+
+def test_training_starts_from_a_detectors_weights(
+    splits: tuple[LabelledSplit, LabelledSplit], prepared: Path, tmp_path: Path, tiny_detector: Any
+) -> None:
+    network = tiny_network()
+    manifest = dataclasses.replace(tiny_detector.manifest, name="start", model="tiny")
+    start = save_detector(tmp_path / "start", network, manifest)
+    recipe = tiny_recipe(num_epochs=1, learning_rate=1e-9, average_decay=0.0)
+    train(recipe, splits, prepared, tmp_path / "run", seed=5, device="cpu", starts_from=start)
+    assert read_run(tmp_path / "run")["initialisation"] == f"start ({start.hash[:12]})"
+    for name, weight in load_trained(tmp_path / "run", recipe).named_parameters():
+        torch.testing.assert_close(weight, dict(network.named_parameters())[name], rtol=1e-5, atol=1e-6)
+    with pytest.raises(CoreError, match="the recipe tiny trains one tiny on log_spectrogram"):
+        train(recipe, splits, prepared, tmp_path / "other", seed=5, device="cpu", starts_from=tiny_detector)
+
+
+def test_the_faster_precision_is_measured_once_and_kept(
+    splits: tuple[LabelledSplit, LabelledSplit], prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["float32", "bfloat16"])
+    monkeypatch.setattr(loop, "faster_precision", lambda *_: next(answers))
+    for _ in range(2):
+        train(tiny_recipe(num_epochs=1), splits, prepared, tmp_path / "run", seed=5, device="cpu")
+    assert read_run(tmp_path / "run")["precision"] == "float32"
+
+
+def test_the_precision_is_one_that_was_measured(splits: tuple[LabelledSplit, LabelledSplit]) -> None:
+    batches = BatchMaker(tiny_recipe(), splits[0], seed=0, device=torch.device("cpu"))
+    assert FASTER_PRECISION(tiny_network(), batches, torch.device("cpu")) in ("float32", "bfloat16")

@@ -12,7 +12,7 @@ from torch import nn
 from core import imagenet
 from core.errors import DetectorError
 from core.imagenet import imagenet_weights
-from core.models import MODELS, RepeatChannels, build_model, raw_scores
+from core.models import IMAGE_MODELS, MODELS, RepeatChannels, build_model, raw_scores
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -44,7 +44,7 @@ def with_statistics(name: str, num_channels: int) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_networks_give_two_logits_of_a_one_channel_image(name: str) -> None:
     model = with_statistics(name, 1)
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from test_models import with_statistics
 
 from core import runtime
 from core.cache import cache_folder
-from core.models import MODELS, WithEmbedding
+from core.models import IMAGE_MODELS, WithEmbedding
 from core.runtime import exported_network, open_session
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ for name in ("first", "second"):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_an_export_gives_what_the_network_gives(name: str, tmp_path: Path) -> None:
     model = with_statistics(name, 1)
     runtime._export(model, (1, 224, 224), tmp_path / "network.onnx")

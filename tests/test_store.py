@@ -427,6 +427,7 @@ def _make_older(store: Store, version: int) -> None:
         connection.exec_driver_sql("DROP INDEX IF EXISTS entries_for_triage")
         for name in ("scores", "entries"):
             connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN training_distance")
+        connection.exec_driver_sql("ALTER TABLE segments DROP COLUMN is_estimated")
         if version == 4 and connection.dialect.name == "sqlite":
             connection.exec_driver_sql(
                 "CREATE INDEX entries_for_triage ON entries (audit_id, spoof_score, id, verdict, folder, path)"

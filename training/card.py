@@ -78,8 +78,9 @@ def _fusion(detector: Detector) -> str:
     passes = ""
     if manifest.num_second_pass:
         passes = (
-            f"\n- **Two passes**: the first network judges every window, all of them at most {manifest.num_second_pass} windows of a"
-            " channel: half evenly spaced, half\n  those that the first finds riskiest. `scan --thorough` lets all judge every window."
+            "\n- **Two passes**: the first network judges every window, all of them at most "
+            f"{manifest.num_second_pass} of a channel, half of these\n  evenly spaced and half the riskiest. `scan --thorough` lets "
+            "all networks judge every window."
         )
     return (
         f"- **Made of** networks whose weighted scores are summed; trained on {made['num_recordings']['train']:,} recordings.\n"

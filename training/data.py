@@ -60,7 +60,7 @@ class LabelledSplit:
 
 
 def by_corpus(split: LabelledSplit) -> dict[str, np.ndarray]:
-    """Which recordings are of each corpus, `[recording]` bool, by the names that figures go by: `test` of the first, then `test2`."""
+    """Which recordings are of each corpus, `[recording]` bool, by the names of its figures: `test` of the first, then `test2`."""
     corpora = split.index["corpus"].to_numpy(dtype=str)
     names = list(dict.fromkeys(corpora))
     return {split.name if number == 1 else f"{split.name}{number}": corpora == name for number, name in enumerate(names, 1)}

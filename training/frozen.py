@@ -47,7 +47,7 @@ class FrozenSet:
     features: np.ndarray
     """`[row, feature]` float16, memory-mapped."""
     rows: pd.DataFrame
-    """A row each: `split`, `recording` (its number within the split), `view` (`plain`, `changed` or `copy`), `is_spoof`, `group`."""
+    """A row each: `split`, `recording` (its number in the split), `view` (`plain`, `changed`, `copy`), `is_spoof`, `group`."""
     manifest: dict
 
     def of(self, split: str, *views: str) -> np.ndarray:
@@ -83,9 +83,9 @@ def make_features(
 ) -> FrozenSet:
     """Computes what is not there yet.
 
-    Of train: the first 4 s of each recording as it is; `num_views` random crops, changed by rooms, lines, noise and codecs; and with
-    each changed bona fide crop a copy of it by a vocoder, a spoof that went through the same changes. Of dev and test: the windows of
-    serving.
+    Of train: the first 4 s of each recording as it is; `num_views` random crops, changed by rooms, lines, noise and codecs; and
+    with each changed bona fide crop a copy of it by a vocoder, a spoof that went through the same changes. Of dev and test: the
+    windows of serving.
 
     Args:
         data: a prepared folder.

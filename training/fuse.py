@@ -117,7 +117,7 @@ def fuse(
         scores_out=scores_out,
         folder=out / name,
         name=name,
-        summary=f"Whisper base's first {described['features']['num_blocks']} blocks with {NUM_HEADS} heads, and {fast.name}, summed.",
+        summary=f"{fast.name} and the first {described['features']['num_blocks']} blocks of Whisper base, their scores summed.",
         model=FUSION,
         features=None,
         branches=branches,

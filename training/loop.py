@@ -175,7 +175,7 @@ def _train(
 
 
 def faster_precision(network: torch.nn.Module, batches: BatchMaker, device: torch.device) -> str:
-    """`bfloat16` or `float32`, by the time of a step in each: without AVX-512 or AMX a CPU takes six times as long in the former."""
+    """`bfloat16` or `float32`, by the time of a step in each: a CPU without AVX-512 takes six times as long in the former."""
     if device.type != "cpu":
         return "bfloat16"
     rows, columns = batches.front_end(torch.zeros(1, WINDOW_SAMPLES)).shape[-2:]
@@ -203,8 +203,8 @@ def _first_weights(detector: Detector, recipe: Recipe) -> torch.nn.Module:
     manifest = detector.manifest
     if (manifest.model, manifest.num_members, manifest.features) != (recipe.model, 1, recipe.features):
         raise CoreError(
-            f"{detector.name} is {manifest.num_members} x {manifest.model} on {manifest.input_words}; the recipe {recipe.name} trains one "
-            f"{recipe.model} on {recipe.features.kind}. Start from a detector of that kind, or without --from."
+            f"{detector.name} is {manifest.num_members} x {manifest.model} on {manifest.input_words}; the recipe {recipe.name} "
+            f"trains one {recipe.model} on {recipe.features.kind}. Start from a detector of that kind, or without --from."
         )
     return detector.load_model().train()
 

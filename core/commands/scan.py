@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
         detector = detector.thorough
     if options.engine == "ray" and detector.manifest.num_second_pass:
         raise CoreError(
-            f"{detector.name} judges long recordings in two passes, which a Ray cluster does not do. Add --thorough, so that all its "
-            f"networks judge every window, or choose the fast way with --detector {DEFAULT_FAST}."
+            f"{detector.name} judges long recordings in two passes, which a Ray cluster does not do. Add --thorough, so that all "
+            f"its networks judge every window, or choose the fast way with --detector {DEFAULT_FAST}."
         )
     with _engine(options, detector) as engine, ScanProgress() as progress:
         pause_on_terminate()  # here: Ray has set its own way of ending
