@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -124,6 +125,14 @@ class Scorer:
     def score_file(self, path: str | os.PathLike[str], *, channels: Channels = "mix") -> ScoredRecording:
         """Scores one file."""
         return next(self.score_files([path], channels=channels))
+
+    def second_pass_s(self) -> float:
+        """Seconds that the networks of the second pass take for a window here, with this scorer's threads."""
+        windows = torch.zeros(self.batch_windows, self.detector.manifest.window_samples)
+        self._judge_rest(windows)  # the first call of a session is slower
+        started = time.perf_counter()
+        self._judge_rest(windows)
+        return (time.perf_counter() - started) / len(windows)
 
     @torch.inference_mode()
     def _judge_fast(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -79,11 +79,23 @@ def open_session(detector: Detector, *, num_threads: int = 1) -> RawScorer:
 
 
 def open_embedding_session(detector: Detector, *, num_threads: int = 1) -> EmbeddingScorer:
-    """As `open_session`, of our own networks, with the embeddings from the same run.
+    """As `open_session`, of our own networks, with the embeddings from the same run; of a fusion, the fast network's.
 
     Raises:
         DetectorError: the network has no embedding.
     """
+    if detector.manifest.branches:
+        fast, *others = detector.branches
+        first, front_end = open_embedding_session(fast, num_threads=num_threads), fast.build_front_end()
+        rest = [(other, other.build_front_end(), open_session(other, num_threads=num_threads)) for other in others]
+
+        def run_all(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            raw, embeddings = first(front_end(samples))
+            return fast.branch_weight * raw + sum(
+                o.branch_weight * network(shown(samples)) for o, shown, network in rest
+            ), embeddings
+
+        return run_all
     outputs, infer = _own_network(detector, num_threads)
     if "embedding" not in outputs:
         raise DetectorError(f"The network of {detector.name} does not end in a linear layer, so that it has no embedding.")

@@ -76,7 +76,9 @@ def add_familiarity(
     if detector.is_foreign:
         raise DetectorError(f"{detector.name} was made elsewhere: what it was trained on and what its layers see is not known.")
     network, front_end = network or open_embedding_session(detector), detector.build_front_end()
-    familiarity = fit_familiarity(network, front_end, load_split(data, "train"), load_split(data, "dev"), detector.hash)
+    fast = detector.branches[0]  # of a fusion: its embeddings are what is asked for
+    embedder = (open_embedding_session(fast), fast.build_front_end()) if detector.manifest.branches else (network, front_end)
+    familiarity = fit_familiarity(*embedder, load_split(data, "train"), load_split(data, "dev"), detector.hash)
     say(f"{detector.name}: distances from {familiarity.data['train'][:12]}, the limit is {familiarity.limit:.2f}")
     if "test" in split_names(data):
         conditions = [CONDITIONS[name] for name in CONDITIONS_MEASURED] if results_out else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -38,6 +39,8 @@ class ScanPlan:
     """Files sampled at 8 kHz or less, extrapolated."""
     expected_s: float | None
     """Time that scoring would take here; None when there is nothing to score."""
+    other_ways: tuple[tuple[str, float], ...] = ()
+    """Of a detector with a fast network: what else one may choose, in words, and the time in seconds that it would take."""
     example_paths: tuple[str, ...]
 
 
@@ -65,7 +68,7 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
             durations[path] = info.duration_s or 0.0
     per_probed = len(files) / max(1, len(paths))
     audio_s = sum(durations.values()) * per_probed
-    expected_s = _expected_s(scorer, durations) if scorer and durations else None
+    expected_s, other_ways = _expected_s(scorer, durations) if scorer and durations else (None, ())
     return ScanPlan(
         folder=folder,
         num_files=len(files),
@@ -76,12 +79,16 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
         formats=tuple((codec, round(num * per_probed)) for codec, num in codecs.most_common()),
         num_narrowband=round(num_narrowband * per_probed),
         expected_s=expected_s and expected_s * per_probed,
+        other_ways=tuple((way, seconds * per_probed) for way, seconds in other_ways),
         example_paths=tuple(os.path.relpath(path, folder).encode("utf-8", "backslashreplace").decode() for path in paths[:5]),
     )
 
 
-def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float | None:
-    """Time to score all of `durations` on this machine's cores, from scoring a few on the scorer's; None if none decodes."""
+def _expected_s(scorer: Scorer, durations: dict[str, float]) -> tuple[float | None, tuple[tuple[str, float], ...]]:
+    """Time to score all of `durations` on this machine's cores, from scoring a few on the scorer's, and that of other ways.
+
+    The time is None where no recording decodes.
+    """
     timed = sorted(durations, key=durations.get)[:: max(1, len(durations) // 8)][:8]
     timed = [path for path in timed if durations[path] <= 60] or timed[:1]
     timed = [path for path, outcome in zip(timed, tried(timed), strict=True) if not isinstance(outcome, AudioRefusal)]
@@ -92,6 +99,24 @@ def _expected_s(scorer: Scorer, durations: dict[str, float]) -> float | None:
     # A recording shorter than a window costs as much as a window.
     window_s = scorer.detector.manifest.window_s
     if not (cost := sum(max(window_s, durations[path]) for path in timed)):
-        return None
+        return None, ()
     total = sum(max(window_s, duration_s) for duration_s in durations.values())
-    return elapsed_s / cost * total * scorer.num_threads / len(os.sched_getaffinity(0))
+    per_core = scorer.num_threads / len(os.sched_getaffinity(0))
+    if not (num_second := scorer.detector.manifest.num_second_pass):
+        return elapsed_s / cost * total * per_core, ()
+    # In two passes the cost is no longer in proportion to the length: a window costs `fast_s`, the judged ones `rest_s` more.
+    rest_s = scorer.second_pass_s()
+    timed_windows, all_windows = ([_num_windows(durations[path], window_s) for path in paths] for paths in (timed, durations))
+    num_again = sum(min(num, num_second) for num in timed_windows)
+    fast_s = max(0.0, elapsed_s - num_again * rest_s) / sum(timed_windows)
+    ways = {
+        "two passes": sum(num * fast_s + min(num, num_second) * rest_s for num in all_windows),
+        "thorough, every window by all networks": sum(num * (fast_s + rest_s) for num in all_windows),
+        "the fast network alone": sum(num * fast_s for num in all_windows),
+    }
+    return ways.pop("two passes") * per_core, tuple((way, seconds * per_core) for way, seconds in ways.items())
+
+
+def _num_windows(duration_s: float, window_s: float) -> int:
+    """How many windows a recording is cut into."""
+    return 1 + max(0, math.ceil((duration_s - window_s) / (window_s / 2) - 1e-9))

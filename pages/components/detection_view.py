@@ -153,6 +153,12 @@ def _show_numbers(detection: Detection, detector: Detector) -> None:
     length_s = manifest.window_s
     windows = f"Windows of {length_s:.4g} s, every {length_s / 2:.4g} s; a shorter recording is repeated to fill one."
     row.metric("Segments", f"{len(detection.segments):,}", help=windows, width="content")
+    if num_estimated := sum(segment.is_estimated for segment in detection.segments):
+        words = (
+            "The fast network judged every segment, all networks these: half of them evenly spaced, half those that the fast one "
+            "found riskiest. Hover over a segment in the picture to see which it is. A thorough audit judges every segment by all."
+        )
+        row.metric("By all networks", f"{len(detection.segments) - num_estimated:,}", help=words, width="content")
     if detection.training_distance is not None:
         words = f"In limits: above 1 the recording is unfamiliar. {warning_words(load_familiarity(detector))}"
         row.metric("Distance from training", f"{detection.training_distance:.2f}", help=words, width="content")
@@ -192,7 +198,7 @@ def _show_file(
 def show_figures(detector: Detector) -> None:
     """The detector's error rates with their intervals, and its card."""
     st.markdown(f"**{escaped(detector.name)}** `{detector.hash[:12]}`: {escaped(detector.manifest.summary)}")
-    measured = [figure for figure in detector.manifest.figures if figure.split == "test"]
+    measured = [figure for figure in detector.manifest.figures if figure.split.startswith("test")]
     if measured:
         # Text, not `st.dataframe`: that loads pandas, the one thing of Home's that would, for a second.
         head = ("Measured on", "Figure", "Value", "95 % interval", "Bona fide", "Spoof")

@@ -28,6 +28,8 @@ def show_new_audit(store: Store) -> None:
     folder = pick_folder(default=SAMPLES_FOLDER)
     detector = pick_detector(key="detector")
     settings = _pick_settings()
+    if detector.manifest.num_second_pass and st.session_state.get("new-thorough"):
+        detector = detector.thorough
     row = st.container(horizontal=True)
     wants_look = row.button(
         "Look first", icon=":material/visibility:", disabled=folder is None, help="Lists and measures, scores nothing."
@@ -60,6 +62,12 @@ def _pick_settings() -> ScanSettings:
         )
         all_files = st.checkbox("Try files without a known audio ending too", key="new-all")
         hidden = st.checkbox("Look into hidden files and folders", key="new-hidden")
+        st.checkbox(
+            "Thorough: all networks judge every window of long recordings",
+            key="new-thorough",
+            help="Of a detector with a fast network. Otherwise that one judges every window, and the others some of each recording. "
+            "*Look first* says what it costs.",
+        )
     return ScanSettings(
         channels="each" if each else "mix",
         pattern=pattern.strip(),
@@ -87,6 +95,9 @@ def _show_plan(plan: ScanPlan) -> None:
     hours.metric("Audio", f"{plan.hours:,.2f} h", help=f"Extrapolated from {plan.num_probed} files.")
     size.metric("Size", f"{plan.total_bytes / 1e6:,.1f} MB")
     time.metric("Expected time", _duration_words(plan.expected_s), help="From scoring a few of the files on this machine.")
+    if plan.other_ways:
+        ways = "; ".join(f"{way}: {_duration_words(seconds)}" for way, seconds in plan.other_ways)
+        st.caption(f"Other ways to judge these files: {ways}.")
     st.caption(
         "Formats: " + ", ".join(f"{codec} {num:,}" for codec, num in plan.formats) if plan.formats else "No format recognised."
     )

@@ -82,7 +82,10 @@ def _detectors(root: str, changed_ns: tuple[int, ...]) -> tuple[Detector, ...]:
 def _scorer(folder: str, detector_hash: str) -> Scorer:
     from core.detect import Scorer
 
-    return Scorer(detector_named(folder), num_threads=len(os.sched_getaffinity(0)))
+    detector = detector_named(folder)
+    if detector.hash != detector_hash:
+        detector = detector.thorough
+    return Scorer(detector, num_threads=len(os.sched_getaffinity(0)))
 
 
 def scored(path: str, detector: Detector, channels: str) -> ScoredRecording:
