@@ -79,8 +79,8 @@ def _fusion(detector: Detector) -> str:
     if manifest.num_second_pass:
         passes = (
             "\n- **Two passes**: the first network judges every window, all of them at most "
-            f"{manifest.num_second_pass} of a channel, half of these\n  evenly spaced and half the riskiest. `scan --thorough` lets "
-            "all networks judge every window."
+            f"{manifest.num_second_pass} of a channel, half of these\n  evenly spaced and half the riskiest. "
+            "`scan --thorough` lets all networks judge every window."
         )
     return (
         f"- **Made of** networks whose weighted scores are summed; trained on {made['num_recordings']['train']:,} recordings.\n"

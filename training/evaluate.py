@@ -23,7 +23,6 @@ from core.evaluation.weighted_figures import (
     weighted_eer,
     weighted_min_tandem_cost,
 )
-from core.features import build_front_end
 from core.metrics import equal_error_rate
 from core.models import raw_scores
 from core.quality import has_sound
@@ -66,7 +65,7 @@ def evaluate(detector: Detector, split: LabelledSplit, *, asv: AsvErrorRates | N
         CoreError: the split has one class only, or the detector is damaged.
     """
     manifest = detector.manifest
-    raw = score_split(detector.load_model(), build_front_end(manifest.features), split, aggregate=manifest.aggregate)
+    raw = score_split(detector.load_model(), detector.build_front_end(), split, aggregate=manifest.aggregate)
     scores = manifest.calibration.slope * raw + manifest.calibration.offset
     return Evaluation(
         scores=scores,
@@ -88,8 +87,9 @@ def score_split(
     device = next(model.parameters()).device
     scores, owners = [], []
     for windows, owner in window_batches(split, batch_size):
-        image = front_end(windows.to(device)).contiguous(memory_format=torch.channels_last)
-        scores.append(raw_scores(model(image).float()).cpu())
+        shown = front_end(windows.to(device))
+        shown = shown.contiguous(memory_format=torch.channels_last) if shown.ndim == 4 else shown  # a fusion is shown the samples
+        scores.append(raw_scores(model(shown).float()).cpu())
         owners.append(owner)
     model.train(was_training)
     if not scores:

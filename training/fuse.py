@@ -13,12 +13,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from core.calibration import fit_calibration
 from core.checkpoints import Detector
 from core.detector_config import FUSION, Branch, FeatureConfig
 from core.errors import CoreError
 from core.fusion import Fusion
 from core.whisper import PooledHead, WhisperConfig
 from core.whole_files import replace_file
+from training.data import LabelledSplit, by_corpus, chosen_of
 from training.evaluate import score_split
 from training.familiarity import add_familiarity
 from training.frozen import open_features
@@ -26,6 +28,7 @@ from training.heads import HeadRecipe, material_of, split_scores, train_head
 from training.pretrained import PRETRAINED, WHISPER_FILE, load_whisper
 from training.publish import finish, splits_of
 from training.run_folder import code_revision, utc_now
+from training.scores import write_scores
 
 HEADS_FILE, DESCRIPTION_FILE = "heads.safetensors", "heads.json"
 NUM_HEADS = 3
@@ -109,7 +112,13 @@ def fuse(
     network = Fusion(branches)
     network.networks[0].load_state_dict(fast.load_model().state_dict())
     network.networks[1].encoder.load_state_dict(load_whisper(source or PRETRAINED / WHISPER_FILE, WhisperConfig()).state_dict())
-    network.networks[1].heads.load_state_dict(torch.nn.ModuleList(heads).state_dict())
+    try:
+        network.networks[1].heads.load_state_dict(torch.nn.ModuleList(heads).state_dict())
+    except RuntimeError:
+        raise CoreError(
+            f"{heads_folder} holds heads of another shape than `whisper_base` has; train them with its recipe."
+        ) from None
+    _write_alone(heads, described, splits, scores_out, name)
     detector = finish(
         network.eval(),
         torch.nn.Identity(),
@@ -126,6 +135,19 @@ def fuse(
     )
     add_familiarity(detector, data, say=lambda _: None)
     return detector
+
+
+def _write_alone(
+    heads: list[PooledHead], described: dict[str, Any], splits: dict[str, LabelledSplit], scores_out: Path, name: str
+) -> None:
+    """What the heads say of test without the fast detector, calibrated on dev: `NAME-heads-alone.test.csv`."""
+    if "test" not in splits:
+        return
+    frozen, dev, test = open_features(Path(described["features_folder"])), splits["dev"], splits["test"]
+    calibration = fit_calibration(split_scores(frozen, "dev", heads), dev.is_spoof)
+    scores = calibration.slope * split_scores(frozen, "test", heads) + calibration.offset
+    for part, chosen in by_corpus(test).items():
+        write_scores(scores_out / f"{name}-heads-alone.{part}.csv", scores[chosen], chosen_of(test, chosen).index)
 
 
 def _provenance(described: dict[str, Any], fast: Detector, splits: dict[str, Any]) -> dict[str, Any]:

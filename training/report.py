@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -16,6 +17,8 @@ from training.evaluate import MIN_PER_GROUP
 from training.plots import draw_plots
 
 REPORT_NAME = "REPORT.md"
+WAYS_NAME = "ways.json"
+"""What `heads --compare` wrote, where it lies beside the report."""
 _MANY_TRIALS = 5_000
 """From here on one trial moves a rate by less than about 0.02 points, and two decimals mean something."""
 _CAPTIONS = {
@@ -39,7 +42,9 @@ def write_report(comparison: Comparison, out: Path) -> tuple[Path, ...]:
         with tempfile.TemporaryDirectory(dir=out, prefix=".report-") as scratch:
             made = draw_plots(comparison, Path(scratch))
             text = Path(scratch, REPORT_NAME)
-            text.write_text(report_text(comparison, [path.name for path in made]), encoding="utf-8")
+            ways = out / WAYS_NAME
+            table = json.loads(ways.read_text(encoding="utf-8")) if ways.is_file() else {}
+            text.write_text(report_text(comparison, [path.name for path in made], ways=table), encoding="utf-8")
             for path in (*made, text):
                 os.replace(path, out / path.name)
     except OSError as error:
@@ -47,11 +52,12 @@ def write_report(comparison: Comparison, out: Path) -> tuple[Path, ...]:
     return tuple(out / path.name for path in (*made, text))
 
 
-def report_text(comparison: Comparison, pictures: Sequence[str]) -> str:
+def report_text(comparison: Comparison, pictures: Sequence[str], *, ways: dict | None = None) -> str:
     """The report, Markdown.
 
     Args:
         pictures: file names of the plots that lie beside it.
+        ways: what `training.head_choice` measured; a section of its own where there is any.
     """
     c = comparison
     parts = [
@@ -70,6 +76,7 @@ def report_text(comparison: Comparison, pictures: Sequence[str]) -> str:
         *_known_systems(c),
         *_costs(c, pictures),
         *_answers(c),
+        *_ways(ways or {}),
         *_probes(c),
         "## By family of attack",
         f"EER of each family with at least {MIN_PER_GROUP} recordings against all bona fide.",
@@ -80,6 +87,20 @@ def report_text(comparison: Comparison, pictures: Sequence[str]) -> str:
         _groups_table(c, lambda result: result.by_attack),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _ways(ways: dict) -> Iterable[str]:
+    if not ways:
+        return
+    yield "## How the heads on frozen features were chosen"
+    yield (
+        "EER in % of heads on Whisper's features alone (`python -m training heads --compare`; one seed, so that differences below "
+        "about half a point are chance). Left-out sources: five folds over the training's sources, each scored by heads that never "
+        "saw it. Test took no part in the choice."
+    )
+    splits = list(next(iter(ways.values()))["eer"])
+    rows = [(name, *(f"{100 * row['eer'][split]:.1f}" for split in splits)) for name, row in ways.items()]
+    yield _table(("way", *splits), rows)
 
 
 _NO_ASV = "no ASV scores for this corpus"

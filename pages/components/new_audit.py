@@ -65,8 +65,8 @@ def _pick_settings() -> ScanSettings:
         st.checkbox(
             "Thorough: all networks judge every window of long recordings",
             key="new-thorough",
-            help="Of a detector with a fast network. Otherwise that one judges every window, and the others some of each recording. "
-            "*Look first* says what it costs.",
+            help="Of a detector with a fast network. Otherwise that one judges every window, and the others some of each "
+            "recording. *Look first* says what it costs.",
         )
     return ScanSettings(
         channels="each" if each else "mix",
