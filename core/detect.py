@@ -126,6 +126,10 @@ class Scorer:
         """Scores one file."""
         return next(self.score_files([path], channels=channels))
 
+    def contributions(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the fast network and what the others contribute to the raw scores of windows `[batch, time]`, `[batch]` each."""
+        return self._judge_fast(windows)[0], self._judge_rest(windows)
+
     def second_pass_s(self) -> float:
         """Seconds that the networks of the second pass take for a window here, with this scorer's threads."""
         windows = torch.zeros(self.batch_windows, self.detector.manifest.window_samples)

@@ -17,7 +17,7 @@ from core.checkpoints import Detector, DetectorManifest, detector_named, save_de
 from core.commands.program import main
 from core.detect import Scorer
 from core.detector_config import FUSION, Branch, FeatureConfig
-from core.errors import DetectorError
+from core.errors import CoreError, DetectorError
 from core.evidence.bundle import make_bundle
 from core.evidence.verify import verify_bundle
 from core.explanation.explain import explain, explainable_layers
@@ -30,6 +30,9 @@ from core.scanning.scan import prepare_audit, run_audit
 from core.segments import split_windows
 from core.store.store import Store
 from core.store.triage import entry_details, matching_entries
+from tests.tiny_training import write_tiny
+from training.data import load_split
+from training.passes import measure_passes
 
 RATE_HZ = 16_000
 NUM_SECOND = 6
@@ -153,7 +156,7 @@ def test_an_estimated_window_is_its_fast_score_and_the_mean_of_the_even_ones(fus
     detection = scorer.score_file(recordings / "long.wav").detections[0]
     samples, _ = soundfile.read(recordings / "long.wav", dtype="float32")
     windows = split_windows(torch.from_numpy(samples))
-    fast, rest = scorer._judge_fast(windows)[0], scorer._judge_rest(windows)
+    fast, rest = scorer.contributions(windows)
     choice = SecondPass(NUM_SECOND)
     for index, score in enumerate(fast.tolist()):
         choice.offer(index, score, windows[index])
@@ -240,3 +243,16 @@ def test_a_manifest_that_does_not_fit_is_refused(fused: Detector, changes: dict,
 def test_a_weight_must_be_positive() -> None:
     with pytest.raises(DetectorError, match="expected a positive number"):
         Branch(model="vgg27", features=FeatureConfig(), weight=0.0)
+
+
+def test_what_the_second_pass_leaves_out_is_measured(fused: Detector, tmp_path: Path) -> None:
+    prepared = write_tiny(tmp_path / "prepared", sizes={"dev": 160})
+    num, figures = measure_passes(fused, load_split(prepared, "dev"), length_s=8.0)
+    assert num > 2
+    by_number = {figure.num_windows: figure for figure in figures}
+    assert by_number[0].share_judged == 1.0
+    assert by_number[0].mean_change == 0.0
+    assert by_number[24].mean_change == 0.0  # none is so long
+    assert 0 < by_number[4].share_judged <= 1
+    with pytest.raises(CoreError, match="has no second pass"):
+        measure_passes(detector_named("vgg27-telephone"), load_split(prepared, "dev"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,6 +120,12 @@ def build_parser() -> argparse.ArgumentParser:
     familiarity.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
     help_text = "measure under conditions of the stress test too, and write DIR/familiarity/NAME.json (for ours: data/results)"
     familiarity.add_argument("--results-out", type=Path, metavar="DIR", help=help_text)
+
+    passes = commands.add_parser("passes", help="what a fusion's second pass may leave out, on long recordings joined from dev")
+    passes.set_defaults(run_command=_passes)
+    passes.add_argument("detector", help="an installed detector's name, or a detector folder (with a /)")
+    passes.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that `prepare` wrote")
+    passes.add_argument("--out", type=Path, metavar="FILE.json", help="write what was measured to FILE.json too")
 
     compare = commands.add_parser("compare", help="compare systems by their score files: REPORT.md and pictures")
     compare.set_defaults(run_command=_compare)
@@ -267,6 +274,23 @@ def _familiarity(options: argparse.Namespace) -> None:
 
     results_out = options.results_out / "familiarity" if options.results_out else None
     add_familiarity(detector_named(options.detector), options.data, results_out=results_out)
+
+
+def _passes(options: argparse.Namespace) -> None:
+    from core.checkpoints import detector_named
+    from core.whole_files import replace_file
+    from training.passes import measure_passes, passes_json
+
+    detector, split = detector_named(options.detector), load_split(options.data, "dev")
+    num, figures = measure_passes(detector, split)
+    print(f"{detector.name} ({detector.hash[:12]}), {num} recordings of a minute joined from {split.name}")
+    for figure in figures:
+        which = {-1: "the fast network alone", 0: "every window by all"}.get(figure.num_windows, f"{figure.num_windows} by all")
+        print(
+            f"  {which:<24} EER {figure.eer:6.1%}  judged by all {figure.share_judged:6.1%}  change {figure.mean_change:.2f} nats"
+        )
+    if options.out:
+        replace_file(options.out, json.dumps(passes_json(detector, split, num, figures), indent=1) + "\n")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import torch
 from core.checkpoints import Detector
 from core.detect import BATCH_WINDOWS
 from core.detector_config import WINDOW_SAMPLES
-from core.networks.anatomy import describe_network
+from core.networks.anatomy import Anatomy, describe_network
 from core.runtime import open_session
 
 NUM_CORES = 2
@@ -49,14 +49,17 @@ def measure_costs(detectors: Sequence[Detector]) -> tuple[DetectorCost, ...]:
                 measured.append(_pass(pool, run, _NUM_BATCHES))
     costs = []
     for detector, measured in zip(detectors, times, strict=True):
-        with torch.inference_mode():
-            image = detector.build_front_end()(noise[:1])
-        anatomy = describe_network(detector.load_model(), image)
+        anatomies = [_anatomy_of(branch, noise[:1]) for branch in detector.branches]
+        num_parameters, num_macs = (sum(getattr(a, name) for a in anatomies) for name in ("num_parameters", "num_macs"))
         rate = _NUM_BATCHES * BATCH_WINDOWS / median(measured)
-        costs.append(
-            DetectorCost(num_parameters=anatomy.num_parameters, num_macs=anatomy.num_macs, segments_per_s=rate, num_cores=num_cores)
-        )
+        costs.append(DetectorCost(num_parameters=num_parameters, num_macs=num_macs, segments_per_s=rate, num_cores=num_cores))
     return tuple(costs)
+
+
+def _anatomy_of(detector: Detector, windows: torch.Tensor) -> Anatomy:
+    with torch.inference_mode():
+        image = detector.build_front_end()(windows)
+    return describe_network(detector.load_model(), image)
 
 
 def _runner(detector: Detector, windows: torch.Tensor):

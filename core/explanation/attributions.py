@@ -111,6 +111,8 @@ def _fusion_map(
     Grad-CAM is of the fast network, whose image is the lowest bins of this very spectrum on frames of its own.
     """
 
+    one = one.clone()  # made in inference mode, which allows no gradients
+
     def value(mask: torch.Tensor) -> torch.Tensor:
         return target_values(network(view.fed(one * mask)), target)
 

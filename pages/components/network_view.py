@@ -39,12 +39,20 @@ def show_network(runs: tuple[Run, ...]) -> None:
 
 def _choose_source(runs: tuple[Run, ...]) -> Detector | Run | None:
     detectors = sorted(resources.detectors(), key=lambda detector: detector.is_foreign)  # which cannot be looked into
-    sources: list[Detector | Run] = [*detectors, *runs]
-    names = [f"{'Detector' if isinstance(source, Detector) else 'Run'}: {plain(source.name)}" for source in sources]
+    # Each network of a fusion by itself: they are shown different things.
+    sources: list[Detector | Run] = [*(branch for detector in detectors for branch in detector.branches), *runs]
+    names = [_name_of(source) for source in sources]
     if not sources:
         return None
     chosen = st.selectbox("Network of", names, key="network")
     return sources[names.index(chosen)]
+
+
+def _name_of(source: Detector | Run) -> str:
+    if not isinstance(source, Detector):
+        return f"Run: {plain(source.name)}"
+    part = "" if source.branch is None else f", its {source.manifest.model}"
+    return f"Detector: {plain(source.name)}{part}"
 
 
 def _show_totals(anatomy: Anatomy) -> None:
