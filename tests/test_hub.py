@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -358,6 +359,22 @@ def test_a_hub_that_is_not_there_or_refuses(hub: LoopbackHub, monkeypatch: pytes
     words = refusal_of("hf:lab/tiny")
     assert "Connection refused" in words
     assert "Without a network, import a folder that holds the repository's files." in words
+
+
+def test_the_hubs_library_reports_to_nobody() -> None:
+    program = """
+import sys
+from core.errors import DetectorError
+from core.foreign.hub_repository import open_repository
+assert "huggingface_hub" not in sys.modules
+try:
+    open_repository("hf:a/b/c")
+except DetectorError:
+    from huggingface_hub import constants
+    assert constants.HF_HUB_DISABLE_TELEMETRY and constants.HF_HUB_DISABLE_XET
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_packages_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
