@@ -30,7 +30,7 @@ lint: $(VENV)/.installed-dev
 
 # Asks PyPI's advisory database about what is pinned; needs the network.
 audit: $(VENV)/.installed-dev
-	@$(BIN)/pip-audit --disable-pip --no-deps -r requirements.txt -r requirements-cluster.txt -r requirements-openvino.txt
+	@$(BIN)/pip-audit --disable-pip --no-deps -r requirements.txt -r requirements-cluster.txt -r requirements-openvino.txt -r requirements-hub.txt
 
 benchmark: $(VENV)/.installed
 	@$(BIN)/python -m core benchmark $(CORPUS)/test --sizes $(SIZES) --entries 1000000 --out BENCHMARKS.md
@@ -50,7 +50,7 @@ $(VENV)/.installed: requirements.txt $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "Installing failed: check the connection to PyPI and the disk space (8 GB), then run the same command again." >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-cluster.txt requirements-openvino.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-cluster.txt requirements-openvino.txt requirements-hub.txt $(VENV)/.installed
 	@echo "Installing what testing needs."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { echo "Installing failed: check the connection to PyPI, then run the same command again." >&2; exit 1; }
 	@touch $@

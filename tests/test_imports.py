@@ -25,6 +25,7 @@ with contextlib.redirect_stdout(io.StringIO()) as printed:
 assert "vgg27-spectrogram" in printed.getvalue()
 import core.scanning.scan, core.store.triage  # what starts a worker, and what reads its results
 check("core", "torch torchaudio torchvision sklearn scipy captum plotly pandas ray onnx onnxruntime openvino matplotlib pyarrow")
+check("core", "transformers huggingface_hub")
 """
 _TITLE = """
 import ast

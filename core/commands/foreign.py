@@ -6,26 +6,35 @@ import argparse
 from pathlib import Path
 
 from core.calibration import Calibration, Thresholds
-from core.checkpoints import AGGREGATES
+from core.checkpoints import AGGREGATES, Detector
 from core.detector_config import WINDOW_SAMPLES
 from core.errors import DetectorError
-from core.foreign.records import HIGHER_MEANS, INPUTS, Declaration
+from core.foreign.records import HIGHER_MEANS, INPUTS, SAMPLES, Declaration
 from core.reports import figure_words
 from core.runs.publishing import detectors_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `import-detector`."""
-    parser.add_argument("file", type=Path, metavar="FILE.onnx", help="the network, in one file with all its weights")
-    parser.add_argument("--name", required=True, help="name of the new detector")
-    parser.add_argument("--input", required=True, choices=INPUTS, help="samples at 16 kHz, or one of our images")
+    parser.add_argument(
+        "file",
+        metavar="SOURCE",
+        help="FILE.onnx, a network in one file with all its weights; hf:OWNER/NAME[@REVISION], a classifier on the Hugging Face "
+        "hub; or a folder with the files of such a repository",
+    )
+    parser.add_argument("--name", help="name of the new detector (default for the hub: the repository's)")
+    parser.add_argument("--input", choices=INPUTS, help="for FILE.onnx: samples at 16 kHz, or one of our images")
     parser.add_argument(
         "--length", type=int, default=WINDOW_SAMPLES, metavar="SAMPLES", help="samples it sees at once (default: %(default)s, 4 s)"
     )
-    parser.add_argument("--output", type=int, required=True, metavar="I", help="which value of its output is the score, from 0")
+    parser.add_argument("--output", type=int, metavar="I", help="for FILE.onnx: which value of its output is the score, from 0")
     parser.add_argument("--minus", type=int, metavar="J", help="value subtracted from it, e.g. the other class's logit")
     parser.add_argument("--output-name", metavar="NAME", help="which output, where the graph has several")
-    parser.add_argument("--higher-means", required=True, choices=HIGHER_MEANS, help="what a higher score speaks for")
+    parser.add_argument("--higher-means", choices=HIGHER_MEANS, help="for FILE.onnx: what a higher score speaks for")
+    parser.add_argument(
+        "--spoof-labels", nargs="+", metavar="LABEL", help="for the hub: labels that mean spoof, where their names do not say it"
+    )
+    parser.add_argument("--yes", action="store_true", help="for the hub: agree to the licence without a question")
     parser.add_argument("--aggregate", choices=AGGREGATES, default="mean", help="a recording's score from its segments'")
     parser.add_argument(
         "--calibration-scale", type=float, metavar="A", help="nats = A x score + B, the score turned so that higher means spoof"
@@ -112,12 +121,9 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DetectorError: it cannot be imported like this.
     """
-    from core.foreign.detector_import import import_detector
+    from core.commands.hub import import_asked, is_from_hub
 
-    detector = import_detector(
-        options.file, options.name, _declared(options), out=options.out.expanduser().absolute() if options.out else None,
-        summary=options.summary,
-    )  # fmt: skip
+    detector = (import_asked if is_from_hub(options.file) else _import_file)(options, _declared(options))
     manifest = detector.manifest
     at_once = "several segments" if manifest.network.is_batched else "one segment"
     print(f"{detector.name} ({detector.hash[:12]}) is in {detector.folder}")
@@ -131,6 +137,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _import_file(options: argparse.Namespace, declared: Declaration) -> Detector:
+    from core.foreign.detector_import import import_detector
+
+    needed = {"--name": options.name, "--input": options.input, "--output": options.output, "--higher-means": options.higher_means}
+    if missing := [option for option, value in needed.items() if value is None]:
+        raise DetectorError(f"An ONNX file does not say what it is fed and what it means; add {', '.join(missing)}.")
+    out = options.out.expanduser().absolute() if options.out else None
+    return import_detector(Path(options.file), options.name, declared, out=out, summary=options.summary)
+
+
 def _declared(options: argparse.Namespace) -> Declaration:
     calibration = None
     if options.calibration_scale is not None:
@@ -138,11 +154,11 @@ def _declared(options: argparse.Namespace) -> Declaration:
     elif options.calibration_offset is not None:
         raise DetectorError("--calibration-offset needs --calibration-scale: nats = scale x score + offset.")
     return Declaration(
-        input=options.input,
+        input=options.input or SAMPLES,
         window_samples=options.length,
-        column=options.output,
+        column=options.output or 0,
         minus=options.minus,
-        higher_means=options.higher_means,
+        higher_means=options.higher_means or "spoof",
         output_name=options.output_name,
         aggregate=options.aggregate,
         calibration=calibration,

@@ -73,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--json", action="store_true", help="one JSON object per line, with segments and quality")
 
     _command(commands, "detectors", _detectors, "list the installed detectors with their figures")
-    foreign = _command(commands, "import-detector", import_command.run, "make a detector of an ONNX network made elsewhere")
+    foreign = _command(
+        commands, "import-detector", import_command.run, "make a detector of an ONNX network, or of one from the hub"
+    )
     import_command.add_arguments(foreign)
     calibrate = _command(
         commands, "calibrate-detector", import_command.run_calibration, "calibrate an imported detector on a labelled audit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,15 +12,23 @@ from core.audio import SAMPLE_RATE_HZ, sha256_of
 from core.calibration import Thresholds
 from core.checkpoints import FOREIGN, Detector, DetectorManifest, name_problem, save_detector
 from core.errors import DetectorError
-from core.foreign.records import Declaration, ForeignNetwork
+from core.foreign.records import Declaration, ForeignNetwork, Origin
 from core.foreign.trial import TriedNetwork, try_alone
+from core.hostile_text import visible
 from core.runs.publishing import detectors_folder
 
 _TONE_HZ, _TONE_LEVEL = 440.0, 0.1
 
 
 def import_detector(
-    path: Path, name: str, declared: Declaration, *, out: Path | None = None, summary: str = "", file_name: str = ""
+    path: Path,
+    name: str,
+    declared: Declaration,
+    *,
+    out: Path | None = None,
+    summary: str = "",
+    file_name: str = "",
+    origin: Origin | None = None,
 ) -> Detector:
     """Tries the network and writes it as a detector folder of that name.
 
@@ -30,6 +39,7 @@ def import_detector(
         out: folder in which the detector's folder is made; the one of installed detectors when None.
         summary: a sentence for the analyst.
         file_name: what the file is called, where `path` is a temporary one.
+        origin: where it comes from, when it was exported here from a repository of the hub.
 
     Raises:
         DetectorError: the file cannot be a detector like this, or the name is taken; it says what was expected and what came.
@@ -56,6 +66,7 @@ def import_detector(
             "opsets": tried.opsets,
             "onnxruntime": version("onnxruntime"),
             "imported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **({"hub": asdict(origin)} if origin else {}),
         },
     )
     try:
@@ -99,17 +110,36 @@ def model_card(manifest: DetectorManifest) -> str:
     limits = "none: every verdict is inconclusive"
     if manifest.thresholds:
         limits = f"spoof from {manifest.thresholds.upper:+.4g}, bona fide below {manifest.thresholds.lower:+.4g}"
+    file = f"`{made['file']}`, SHA-256 `{made['file_sha256']}`, made by {made['producer'] or 'an unnamed program'}"
+    came = "It was exported to ONNX when it was imported" if "hub" in made else "It came as an ONNX file"
     return f"""# {manifest.name}
 
-{manifest.summary} It came as an ONNX file; Earwitness did not train it and has measured no error rates.
+{manifest.summary} {came}; Earwitness did not train it and has measured no error rates.
 
-- **File**: `{made["file"]}`, SHA-256 `{made["file_sha256"]}`, made by {made["producer"] or "an unnamed program"}.
+{_origin_lines(made["hub"]) if "hub" in made else ""}- **File**: {file}.
 - **Input**: {manifest.input_words}, {network.window_samples:,} samples at 16 kHz at once, laid out {list(network.input_shape)};
   {"several segments" if network.is_batched else "one segment"} at a time.
 - **Score**: {value} of the output `{network.output_name}`; higher means {network.higher_means}. A recording's score is the
   {manifest.aggregate} over its segments.
 - **Calibration**: {calibration}.
 - **Thresholds**: {limits}.
+"""
+
+
+def _origin_lines(hub: dict) -> str:
+    """What its makers say of it; their names are strangers' text."""
+
+    def shown(text: str) -> str:
+        return f"`{visible(str(text)).replace('`', chr(39))}`"
+
+    revision = f", revision {shown(hub['revision'])}" if hub["revision"] else ""
+    weights = ", ".join(f"{shown(name)} (SHA-256 {shown(sha256)})" for name, sha256 in hub["weights"].items())
+    spoof, bona_fide = (", ".join(map(shown, hub[key])) for key in ("spoof_labels", "bona_fide_labels"))
+    return f"""- **Origin**: {shown(hub["source"])}{revision}; {weights}.
+- **Licence**, as stated there: {shown(hub["licence"])}.
+- **Network**: {shown(hub["architecture"])} of transformers {hub["transformers"]}; in ONNX Runtime its outputs differ from those in
+  PyTorch by at most {hub["difference"]:.1g} of the largest.
+- **Labels**: {spoof} mean spoof, {bona_fide} bona fide.
 """
 
 

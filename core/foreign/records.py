@@ -83,3 +83,24 @@ class Declaration:
     def features(self) -> FeatureConfig | None:
         """The front end; None for samples."""
         return None if self.input == SAMPLES else FeatureConfig(kind=self.input)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a classifier from the hub comes from, as its makers say; `hub` in the provenance."""
+
+    source: str
+    """`hf:OWNER/NAME`, or the folder."""
+    revision: str
+    """The commit; empty for a folder."""
+    licence: str
+    architecture: str
+    """The class of `transformers`."""
+    spoof_labels: tuple[str, ...]
+    bona_fide_labels: tuple[str, ...]
+    weights: dict[str, str]
+    """Names of the safetensors files -> SHA-256."""
+    transformers: str
+    """The version that built it."""
+    difference: float
+    """The largest one between its logits in PyTorch and in ONNX Runtime, as a share."""

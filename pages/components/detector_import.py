@@ -13,7 +13,7 @@ from core.foreign.records import HIGHER_MEANS, INPUTS, MAX_WINDOW_SAMPLES, MIN_W
 from pages.components.frame import escaped, telling_failures
 from pages.components.sign_in import allows
 
-_COMMAND = "Larger files, calibration and thresholds: `python -m core import-detector --help`."
+_COMMAND = "Larger files, the hub's detectors, calibration and thresholds: `python -m core import-detector --help`."
 
 
 def show_detector_import() -> None:

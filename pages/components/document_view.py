@@ -18,6 +18,7 @@ TITLES = {
     "tutorials/verifier": "Tutorial: check one clip",
     "tutorials/researcher": "Tutorial: compare systems",
     "training": "Train, measure, compare",
+    "hub": "Detectors from the hub",
     "scale": "Many machines",
     "security": "Threats and defences",
     "reference": "Reference",
