@@ -152,7 +152,7 @@ def test_one_of_several_outputs_is_chosen_by_name(out: Path, tmp_path: Path) -> 
     path = write_level_network(tmp_path / "a.onnx", outputs=more)
     with pytest.raises(DetectorError, match=r"has 2 outputs \(logits \[any, 2\], flat \[any, 8000\]\); say by name"):
         import_detector(path, "level", LEVEL)
-    with pytest.raises(DetectorError, match=r"has no output 'embedding'; it has logits"):
+    with pytest.raises(DetectorError, match=r"has no output 'embedding' of floating-point numbers; it has logits"):
         import_detector(path, "level", Declaration(window_samples=8_000, output_name="embedding"))
     declared = Declaration(window_samples=8_000, column=1, minus=0, output_name="logits")
     assert import_detector(path, "level", declared).manifest.network.output_name == "logits"
