@@ -212,6 +212,9 @@ def _order_of(table: Delimited) -> tuple[str, ...]:
         )
     labels = [i for i, field in enumerate(first) if i > 0 and label_of(field)]
     numbers = [i for i, field in enumerate(first) if i > 0 and (is_number(field) or decimal_comma(field))]
+    if not labels and len(numbers) > 1:  # 0 and 1, beside a score
+        labels = [i for i in numbers if {"0", "1"}.issuperset(table.columns[i])]
+        numbers = [i for i in numbers if i not in labels]
     label, score = labels[-1] if labels else None, numbers[-1] if numbers else num - 1
     if label is not None and (num > 5 or not any(is_number(field) for column in table.columns[1:] for field in column)):
         raise ScoreFileError(
@@ -234,6 +237,7 @@ def _order_of(table: Delimited) -> tuple[str, ...]:
             f" that names the columns, found {num} columns ({', '.join(first)}), of which"
             f" {'none is a label' if label is None else 'the label or the score stands elsewhere'}. Leave out what is neither"
             " utterance, label nor score, or add a first line such as: utterance label score."
+            + (" Or do the numbers have a decimal comma? Then save them with points." if len(numbers) > 1 else "")
         )
     return orders[num, label, score]
 
