@@ -172,7 +172,7 @@ def test_zeros_and_ones_in_a_protocol(tmp_path: Path) -> None:
 
 NO_SCORES = {
     "the score '0,5' has a decimal comma": lines("{u};{x}").replace("0.5", "0,5"),
-    "'-1,5' has a decimal comma. Save it with decimal points": lines("{u} {x}").replace("1.5", "1,5").replace(" 5", " 5,0"),
+    "'-1,5' has a decimal comma. Save it with decimal points": lines("{u} {x}").replace("-1.5", "-1,5"),
     "expected 2 columns as in line 1, found 3.* decimal comma": "utterance,score\n" + lines("{u},{x}").replace(".", ","),
     "found 3 columns .*Or do the numbers have a decimal comma": lines("{u},{x}").replace(".0", "").replace(",", ",7,"),
     r"found 3 columns \(S0, LA_E_1000000, 5\), of which none is a label": lines("{s} {u} {x}"),
