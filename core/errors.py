@@ -30,6 +30,10 @@ class ProtocolError(CoreError):
     """A protocol file that does not parse or does not fit the recordings."""
 
 
+class UnclearLabelsError(CoreError):
+    """Labels of zeros and ones, of which nobody said which is the spoof."""
+
+
 class ScoreFileError(CoreError):
     """A score file that does not parse or does not fit the trials it is about."""
 

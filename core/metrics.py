@@ -111,11 +111,14 @@ def asvspoof_equal_error_rate(scores: np.ndarray, is_spoof: np.ndarray) -> float
     """EER as the ASVspoof organisers take it, in 0..1: only to compare with published figures.
 
     The mean of both error rates at the operating point where they are nearest, not interpolated; every trial is a
-    point of its own, bona fide before spoofs among equal scores. On few trials it is coarse.
+    point of its own, bona fide before spoofs among equal scores. On few trials it is coarse. Where all scores are equal it is
+    0.5: the organisers' order of equals would make 1 of a detector that says nothing.
 
     Source: ASVspoof consortium (2019), "ASVspoof 2019 evaluation plan", evaluation measures.
     """
     scores, is_spoof = checked_trials(scores, is_spoof)
+    if scores.min() == scores.max():
+        return 0.5
     # Rising bona fide score: the bona fide come first among equals.
     spoof = is_spoof[np.lexsort((is_spoof, -scores))]
     rejected_bona_fide = np.concatenate([[0.0], np.cumsum(~spoof) / (~spoof).sum()])

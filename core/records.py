@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 SAMPLE_RATE_HZ = 16_000
@@ -146,7 +146,16 @@ class ScanSettings:
     follow_links: bool = False
     """Whether links that lead out of the folder are followed."""
     protocol: str | None = None
-    """Path of an ASVspoof protocol that labels the recordings."""
+    """Path of a protocol that labels the recordings."""
+    subset: str = "eval"
+    """Which subset of an ASVspoof 2021 protocol (`core.protocols.SUBSETS`)."""
+    one_means: str | None = None
+    """Which class 1 is, where the protocol's labels are 0 and 1."""
+
+    def to_dict(self) -> dict[str, str | bool | None]:
+        """As audits keep them: the last two only where they say something, so that audits from before them go on."""
+        said = asdict(self)
+        return {name: value for name, value in said.items() if (name, value) not in (("subset", "eval"), ("one_means", None))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

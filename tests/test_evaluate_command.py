@@ -99,7 +99,7 @@ def test_an_inverted_file_is_told_and_flipped_or_kept_on_demand(scores: Path, ca
         (lambda text: text.replace("-2.5", "nan"), [], "mine.txt, line 5: the score of s0 is NaN"),
         (lambda text: text + "s0 A07 spoof 3\n", [], "mine.txt, line 9: s0 occurs twice, first in line 5"),
         (lambda text: text.replace("s0", "s9"), ["--protocol"], "mine.txt, line 5: s9 is not in protocol"),
-        (lambda text: text.replace("b", "B_").replace("s", "S_"), ["--protocol"], "the key is 'B_onafide'"),
+        (lambda text: text.replace("bonafide 3", "perhaps 3"), ["--protocol"], "line 4: the key is 'perhaps'; expected a word"),
         (lambda text: "LA_E_1 1\nLA_E_2 2\n", ["--protocol"], "line 1: LA_E_1 is not in protocol, nor is any other .* another set"),
         (lambda text: text.partition("\n")[2], ["--protocol"], "has no score for b0 of protocol .1 of 8.. Allow missing"),
         (lambda text: "\n".join(text.splitlines()[4:]), [], "lines 1 to 4: all 4 scored trials are spoof"),
@@ -137,7 +137,7 @@ def test_a_table_by_its_columns(scores: Path, capsys: pytest.CaptureFixture[str]
     table = scores.with_name("table.csv")
     table.write_text("\n".join(rows) + "\n")
     columns = ["utterance=wav", "label=kind", "attack=how", "score=llr"]
-    assert "Which holds the utterance? Choose one of wav, kind, how, llr" in run(capsys, "evaluate", table)[2]
+    assert "Which holds the score? Choose one of wav, kind, how, llr" in run(capsys, "evaluate", table)[2]
     assert evaluated(capsys, table, "--columns", *columns)["auc"] == pytest.approx(15 / 16)
 
 

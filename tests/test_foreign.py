@@ -152,10 +152,24 @@ def test_one_of_several_outputs_is_chosen_by_name(out: Path, tmp_path: Path) -> 
     path = write_level_network(tmp_path / "a.onnx", outputs=more)
     with pytest.raises(DetectorError, match=r"has 2 outputs \(logits \[any, 2\], flat \[any, 8000\]\); say by name"):
         import_detector(path, "level", LEVEL)
-    with pytest.raises(DetectorError, match=r"has no output 'embedding'; it has logits"):
+    with pytest.raises(DetectorError, match=r"has no output 'embedding' of floating-point numbers; it has logits"):
         import_detector(path, "level", Declaration(window_samples=8_000, output_name="embedding"))
     declared = Declaration(window_samples=8_000, column=1, minus=0, output_name="logits")
     assert import_detector(path, "level", declared).manifest.network.output_name == "logits"
+
+
+def test_a_network_that_answers_differently_each_time_is_refused(out: Path, tmp_path: Path) -> None:
+    noisy = [helper.make_node("RandomNormalLike", ["wave"], ["noise"]), helper.make_node("Add", ["wave", "noise"], ["fed"])]
+    with pytest.raises(DetectorError, match="answers differently each time: two runs on a tone score"):
+        import_detector(write_level_network(tmp_path / "a.onnx", nodes=noisy), "level", LEVEL)
+
+
+def test_outputs_without_scores_are_left_alone(out: Path, tmp_path: Path) -> None:
+    """The number of the class beside the logits: nobody asked for it."""
+    nodes = [helper.make_node("Identity", ["wave"], ["fed"]), helper.make_node("ArgMax", ["wave"], ["cls"], axis=1, keepdims=0)]
+    more = [helper.make_tensor_value_info("cls", TensorProto.INT64, ["batch"])]
+    path = write_level_network(tmp_path / "a.onnx", nodes=nodes, outputs=more)
+    assert import_detector(path, "level", LEVEL).manifest.network.output_name == "logits"
 
 
 def test_a_recording_without_a_finite_score_is_refused(out: Path, tmp_path: Path, recording: Path) -> None:

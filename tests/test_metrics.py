@@ -311,8 +311,10 @@ def test_area_under_curve_is_scikit_learns(decimals: int) -> None:
 def test_the_organisers_eer_is_the_nearest_point() -> None:
     # Points (bona fide rejected, spoof accepted): (0, 1), (0, 1/2), (1/3, 1/2), (1/3, 0) ...; nearest at the third.
     assert asvspoof_equal_error_rate(*trials([3.0, 0.0, -1.0], [4.0, 1.0])) == pytest.approx((1 / 3 + 1 / 2) / 2)
-    # Equal scores are taken one by one, bona fide first: (0, 1), (1, 1), (1, 0).
-    assert asvspoof_equal_error_rate(*trials([0.0], [0.0])) == pytest.approx(1.0)
+    # Equal scores are taken one by one, bona fide first: (0, 1), (0, 1/2), (1, 1/2), (1, 0).
+    assert asvspoof_equal_error_rate(*trials([0.0], [0.0, 1.0])) == pytest.approx(1 / 4)
+    # Where all are equal that order would decide everything: (0, 1), (1, 1), (1, 0).
+    assert asvspoof_equal_error_rate(*trials([0.0, 0.0], [0.0])) == pytest.approx(1 / 2)
 
 
 @pytest.mark.parametrize("system", sorted(PUBLISHED_SIGNS))

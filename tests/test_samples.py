@@ -10,8 +10,9 @@ import torch
 
 from core.audio import EXTENSIONS, SAMPLE_RATE_HZ, load
 from core.errors import AudioRefusal, CoreError
+from core.names import utterance_of
 from core.native_audio import probe
-from core.protocols import read_protocol, utterance_of
+from core.protocols import read_protocol
 from core.quality import QualityMeter
 from training import samples
 from training.samples import PROGRAMS, PROTOCOL_NAME, REFUSED_PATH, SAMPLES, griffin_lim, make_samples

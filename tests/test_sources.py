@@ -242,14 +242,15 @@ def test_a_manifest_with_all_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\naudio/0.wav,real\n", "lacks the column 'path'; expected path, label"),
+        ("where,label\naudio/0.wav,real\n", "lacks the column 'path'; expected path, label"),
         ("path,label\n", "holds no rows"),
-        ("path,label\naudio/0.wav\n", "line 2: expected 2 cells"),
+        ("path,label\naudio/0.wav\n", "line 2: expected 2 columns as in line 1, found 1"),
         ("path,label,split\naudio/0.wav,real,spare\n", "line 2: the split is 'spare'; expected train, dev or test"),
         ("path,label,split\naudio/0.wav,real,train\naudio/1.wav,fake,\n", "1 of 2 recordings have no split"),
         ("path,label\naudio/0.wav,real\naudio/8.wav,fake\n", "1 of 2 recordings .* have no audio, the first: audio/8"),
         ("path,label\naudio/0.wav,real\naudio/1.wav,real\n", "bona fide recordings only"),
-        ("path,label\naudio/0.wav,0\naudio/1.wav,1\n", r"no usable recordings \(0 named"),
+        ("path,label\naudio/0.wav,0\naudio/1.wav,1\n", r"the labels are 0 and 1, which does not say .* --one-means spoof"),
+        ("path,label\naudio/0.wav,x\naudio/1.wav,y\n", r"has unknown labels \(x, y\); expected a word such as bonafide"),
         ("path,label,speaker\naudio/0.wav,real,a\naudio/1.wav,fake,b\n", "All bona fide recordings are of one speaker"),
     ],
 )
@@ -260,7 +261,7 @@ def test_manifests_that_are_refused(tmp_path: Path, text: str, message: str) -> 
 
 def test_a_manifest_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(b"path,label\n\xff\xfe,real\n")
-    with pytest.raises(CoreError, match="is not UTF-8 text"):
+    with pytest.raises(CoreError, match=r"line 2: not UTF-8 text\. Save it as UTF-8"):
         read_source(tmp_path / "list.csv")
 
 

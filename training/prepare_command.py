@@ -34,7 +34,7 @@ def add_prepare(commands: argparse._SubParsersAction) -> None:
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="SOURCE ... OUT: one corpus or several (folder, zip read in place, or CSV), then the folder for samples.i16, "
+        help="SOURCE ... OUT: one corpus or several (folder, zip read in place, or table), then the folder for samples.i16, "
         "index.parquet and manifest.json; with --verify: OUT alone",
     )
     parser.add_argument("--kind", choices=sorted(KINDS), help="kind of SOURCE (default: found out)")
@@ -45,6 +45,7 @@ def add_prepare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--subsets", nargs="+", choices=SUBSETS, default=["eval"], help="ASVspoof 2021: what to take as test (default: eval)"
     )
+    parser.add_argument("--one-means", choices=("bona-fide", "spoof"), help="which class 1 is, where labels are 0 and 1")
     parser.add_argument("--allow-missing", action="store_true", help="go on without the recordings that have no audio")
     parser.add_argument(
         "--workers", type=int, metavar="N", help="decoding processes (default: one per core, none for few recordings)"
@@ -72,6 +73,7 @@ def run_prepare(options: argparse.Namespace) -> None:
         as_split=options.as_split,
         subsets=tuple(options.subsets),
         allow_missing=options.allow_missing,
+        one_means=options.one_means,
     )
     prepare(sources, out, source_options, num_workers=options.workers, on_progress=_teller())
 

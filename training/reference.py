@@ -75,7 +75,7 @@ def _help(action: argparse.Action) -> str:
 
 def _sentence(words: str | None) -> str:
     words = " ".join((words or "").split())
-    return f"{words[:1].upper()}{words[1:].rstrip('.')}." if words else ""
+    return f"{words[:1].upper()}{words[1:].removesuffix('.') if not words.endswith('...') else words[1:-1]}." if words else ""
 
 
 def _table(heading: tuple[str, ...], rows: object) -> Iterator[str]:

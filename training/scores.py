@@ -80,6 +80,8 @@ def read_scores(path: Path) -> SystemScores:
         line = table.line_numbers[np.argmin(np.isfinite(table.scores))]
         raise CoreError(f"{path}, line {line}: the spoof score is not a finite number.")
     name, _, split = path.name.removesuffix(".csv").rpartition(".")
+    if table.labels is None or (table.labels == "-").any():
+        raise CoreError(f"{path} has trials without a label.")
     trials = table.trial_set(name).table.rename(columns={"source": "group"})
     index = trials[["utterance", "label", "attack", "speaker", "group", "family", "known_system"]]
     return SystemScores(name=name or split, split=split if name else "test", index=index, scores=table.scores)

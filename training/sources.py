@@ -20,12 +20,13 @@ KINDS = {
     "asvspoof5": "ASVspoof5.{train,dev.track_1,eval.track_1}.tsv and flac_T/, flac_D/, flac_E_eval/",
     "in-the-wild": "meta.csv (file,speaker,label) and audio",
     "real-fake": "folders real/ and fake/ (or bonafide/ and spoof/), also within train/, dev/, test/",
-    "manifest": "a CSV with path,label and optionally attack,speaker,split",
+    "manifest": "a table with path,label and optionally attack,speaker,split",
     "earwitness": "protocols/EW.{train,dev,test}.txt (or EW2) and train/, dev/, test/",
 }
 """Kind of source -> what it is known by."""
 SUBSETS = ("eval", "progress", "hidden")
 """Subsets of ASVspoof 2021."""
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".xlsx", ".parquet")
 _NUM_NAMED = 5
 
 
@@ -43,6 +44,8 @@ class SourceOptions:
     """ASVspoof 2021's subsets to take as test."""
     allow_missing: bool = False
     """Go on without the recordings that have no audio."""
+    one_means: str | None = None
+    """`bona fide` or `spoof`: which class 1 is, where a table's labels are 0 and 1."""
 
     def __post_init__(self) -> None:
         for value, allowed in ((self.kind, KINDS), (self.as_split, SPLITS), *((subset, SUBSETS) for subset in self.subsets)):
@@ -51,7 +54,7 @@ class SourceOptions:
 
 
 def read_source(path: Path, options: SourceOptions | None = None) -> Source:
-    """Lists a corpus: a folder, a zip of one (read in place), or a CSV manifest.
+    """Lists a corpus: a folder, a zip of one (read in place), or a manifest.
 
     Raises:
         CorpusError: not readable, of an unknown or ambiguous layout, audio missing, one class only, not divisible.
@@ -59,7 +62,7 @@ def read_source(path: Path, options: SourceOptions | None = None) -> Source:
     """
     options = options or SourceOptions()
     path = path.absolute()
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.suffix.lower() in TABLE_ENDINGS:
         tree, sizes, kind, named = _read_table(path, options)
     else:
         tree = open_tree(path)
@@ -122,11 +125,11 @@ def _read_table(path: Path, options: SourceOptions) -> tuple[Tree, dict[str, int
     if options.kind == "in-the-wild" or (options.kind is None and path.name == "meta.csv"):
         tree = FolderTree(path.parent)
         sizes = tree.sizes()
-        return tree, sizes, "in-the-wild", read_in_the_wild(tree, list(sizes), path.name)
+        return tree, sizes, "in-the-wild", read_in_the_wild(tree, list(sizes), path.name, one_means=options.one_means)
     if options.kind not in (None, "manifest"):
-        raise CorpusError(f"{path} is a CSV, so it can be a manifest or In-the-Wild's meta.csv, not {options.kind}.")
+        raise CorpusError(f"{path} is a table, so it can be a manifest or In-the-Wild's meta.csv, not {options.kind}.")
     tree = FolderTree(path.parent)
-    named = read_manifest(tree, path.name)
+    named = read_manifest(tree, path.name, one_means=options.one_means)
     return tree, {name: (path.parent / name).stat().st_size for name in named.audio}, "manifest", named
 
 
@@ -155,7 +158,7 @@ def _marker(kind: str, tree: Tree, names: Sequence[str]) -> tuple[str | None, st
     if kind in ("in-the-wild", "manifest"):
         file = "meta.csv" if kind == "in-the-wild" else "manifest.csv"
         wanted = {"file", "speaker", "label"} if kind == "in-the-wild" else {"path", "label"}
-        tables = [name for name in names if name.rsplit("/", 1)[-1] == file and wanted <= set(table_columns(tree, name))]
+        tables = [name for name in names if name.rsplit("/", 1)[-1] == file and wanted <= table_columns(tree, name)]
         table = min(tables, key=lambda name: (name.count("/"), name), default=None)
         return table, (table or "").removesuffix(file)
     protocols = protocols_of(kind, names)
@@ -167,11 +170,11 @@ def _read(kind: str, tree: Tree, names: Sequence[str], marker: str, options: Sou
     if kind == "real-fake":
         return read_pair(names, marker, corpus=tree.root.stem)
     if kind == "in-the-wild":
-        return read_in_the_wild(tree, names, marker)
+        return read_in_the_wild(tree, names, marker, one_means=options.one_means)
     if kind == "manifest":
         if not isinstance(tree, FolderTree):
             raise CorpusError(f"{tree.root}: a manifest within a zip is not read; unpack it.")
-        return read_manifest(tree, marker)
+        return read_manifest(tree, marker, one_means=options.one_means)
     protocols = protocols_of(kind, names)
     if kind not in ("asvspoof2021", "asvspoof5"):
         root = root_of(kind, marker)

@@ -1,21 +1,16 @@
-"""Corpora named by a table or by folders: In-the-Wild's meta.csv, any CSV manifest, real/ and fake/. Decodes nothing."""
+"""Corpora named by a table or by folders: In-the-Wild's meta.csv, any manifest, real/ and fake/. Decodes nothing."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from core.delimited import read_delimited
+from core.labels import EXPECTED, find_columns, label_of, labels_of
 from training.listings import Named, SourceRecording, audio_among, stem_of
 from training.trees import CorpusError, FolderTree, Tree, readable
 
-LABELS = {
-    **dict.fromkeys(("bona fide", "bonafide", "bona-fide", "bona_fide", "genuine", "real", "human"), "bona fide"),
-    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake"), "spoof"),
-}
-"""Word for a class, in small letters -> label inside the program."""
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "trn", "training"), "train"),
     **dict.fromkeys(("dev", "val", "valid", "validation", "development"), "dev"),
@@ -25,22 +20,21 @@ SPLIT_WORDS = {
 _PAIR = re.compile(r"^((?:.*/)?)([^/]+)/(.+)$")
 
 
-def read_in_the_wild(tree: Tree, names: Sequence[str], table: str) -> Named:
+def read_in_the_wild(tree: Tree, names: Sequence[str], table: str, *, one_means: str | None = None) -> Named:
     """`file,speaker,label` with audio beside the table or in any folder below (Müller et al. 2022)."""
     root = table[: -len("meta.csv")]
     audio = [name for name in audio_among(names) if name.startswith(root)]
     of_file = {PurePosixPath(name).name: name for name in audio}
     recordings, unknown = [], []
-    for _, row in _rows(tree.read_bytes(table), tree.described(table), required=("file", "speaker", "label")):
-        label = LABELS.get(row["label"].strip().lower())
-        if label is None:
+    for _, row in _rows(tree, table, required=("file", "speaker", "label"), one_means=one_means):
+        if not row["label"]:
             unknown.append(row["file"])
             continue
         recordings.append(
             SourceRecording(
                 utterance=stem_of(row["file"]),
                 path=of_file.get(PurePosixPath(row["file"]).name, root + row["file"]),
-                label=label,
+                label=row["label"],
                 attack=None,
                 speaker=row["speaker"],
                 corpus="in-the-wild",
@@ -50,18 +44,16 @@ def read_in_the_wild(tree: Tree, names: Sequence[str], table: str) -> Named:
     return Named(recordings=recordings, audio=_without(audio, unknown), unknown_key=tuple(unknown))
 
 
-def read_manifest(tree: FolderTree, table: str) -> Named:
-    """A CSV with `path` (from the table's folder, or absolute) and `label`; optional: attack, speaker, split, environment, group
+def read_manifest(tree: FolderTree, table: str, *, one_means: str | None = None) -> Named:
+    """A table with `path` (from the table's folder, or absolute) and `label`; optional: attack, speaker, split, environment, group
     (or source), family, known_system, utterance, corpus. Extra audio is looked for in the folders that the paths name.
     """
     recordings, unknown = [], []
-    data = tree.read_bytes(table)
-    for line, row in _rows(data, tree.described(table), required=("path", "label")):
-        label = LABELS.get(row["label"].strip().lower())
-        if label is None:
+    for line, row in _rows(tree, table, required=("path", "label"), one_means=one_means):
+        if not row["label"]:
             unknown.append(row["path"])
             continue
-        recordings.append(_manifest_recording(row, label, where=f"{tree.described(table)}, line {line}", default=stem_of(table)))
+        recordings.append(_manifest_recording(row, where=f"{tree.described(table)}, line {line}", default=stem_of(table)))
     # `dict.fromkeys` keeps the order of the rows, so that the listing is the same every time.
     folders = dict.fromkeys(str(PurePosixPath(recording.path).parent) for recording in recordings)
     audio = [name for folder in folders for name in _audio_in(tree.root, folder)]
@@ -100,20 +92,19 @@ def read_pair(names: Sequence[str], root: str, *, corpus: str) -> Named:
     return Named(recordings=recordings, audio=audio)
 
 
-def table_columns(tree: Tree, name: str) -> list[str]:
-    """The header of a CSV, in small letters; empty where it is no text."""
+def table_columns(tree: Tree, name: str) -> set[str]:
+    """What a table's columns are by their names: `path`, `label` and so on; empty where it is no table."""
     try:
-        first = tree.read_bytes(name).split(b"\n", 1)[0].decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return []
-    return [column.strip().lower() for column in next(csv.reader([first.strip()]), [])]
+        return set(_named_columns(tree, name))
+    except CorpusError:
+        return set()
 
 
 def _placed(name: str) -> tuple[str, str | None, str, str] | None:
     """Root, split, label and the rest of a name with a folder such as `real` in it (the last such folder)."""
     parts = name.split("/")
     for position in range(len(parts) - 2, -1, -1):
-        label = LABELS.get(parts[position].lower())
+        label = label_of(parts[position])
         if label:
             split = SPLIT_WORDS.get(parts[position - 1].lower()) if position else None
             root = parts[: position - 1] if split else parts[:position]
@@ -121,7 +112,7 @@ def _placed(name: str) -> tuple[str, str | None, str, str] | None:
     return None
 
 
-def _manifest_recording(row: dict[str, str], label: str, *, where: str, default: str) -> SourceRecording:
+def _manifest_recording(row: dict[str, str], *, where: str, default: str) -> SourceRecording:
     path = str(PurePosixPath(row["path"].replace("\\", "/")))
     word = row.get("split", "").lower()
     if word and word not in SPLIT_WORDS:
@@ -130,8 +121,8 @@ def _manifest_recording(row: dict[str, str], label: str, *, where: str, default:
     return SourceRecording(
         utterance=readable(utterance),
         path=path,
-        label=label,
-        attack=None if label == "bona fide" or row.get("attack", "-") in ("", "-") else row["attack"],
+        label=row["label"],
+        attack=None if row["label"] == "bona fide" or row.get("attack", "-") in ("", "-") else row["attack"],
         speaker=row.get("speaker") or readable(utterance),
         corpus=row.get("corpus") or default,
         split=SPLIT_WORDS.get(word),
@@ -142,27 +133,29 @@ def _manifest_recording(row: dict[str, str], label: str, *, where: str, default:
     )
 
 
-def _rows(data: bytes, name: str, *, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of each row, column names in small letters, cells without blanks around them."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{name} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
-    try:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or []]
-        if missing := [column for column in required if column not in reader.fieldnames]:
-            raise CorpusError(f"{name} lacks the column {missing[0]!r}; expected {', '.join(required)}, found {reader.fieldnames}.")
-        rows = []
-        for row in reader:
-            if None in row or None in row.values():
-                raise CorpusError(f"{name}, line {reader.line_num}: expected {len(reader.fieldnames)} cells as in the header.")
-            rows.append((reader.line_num, {column: cell.strip() for column, cell in row.items()}))
-    except csv.Error as error:
-        raise CorpusError(f"{name} is not a CSV: {error}.") from None
-    if not rows:
-        raise CorpusError(f"{name} holds no rows.")
-    return rows
+def _rows(tree: Tree, table: str, *, required: Sequence[str], one_means: str | None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells of each row; `label` is our word for a class, or empty where the table's is unknown."""
+    columns, name = _named_columns(tree, table), tree.described(table)
+    if missing := [column for column in required if column not in columns]:
+        raise CorpusError(f"{name} lacks the column {missing[0]!r}; expected {', '.join(required)}, found {', '.join(columns)}.")
+    labels = columns["label"]
+    meanings = labels_of(labels, name=name, one_means=one_means)
+    if not any(meanings.values()):
+        words = ", ".join(dict.fromkeys(labels))
+        raise CorpusError(f"{name} has unknown labels ({words[:200]}); {EXPECTED}.")
+    columns["label"] = tuple(meanings.get(word) or "" for word in labels)
+    lines = columns.pop("")
+    for line, *cells in zip(lines, *columns.values(), strict=True):
+        yield line, dict(zip(columns, cells, strict=True))
+
+
+def _named_columns(tree: Tree, table: str) -> dict[str, tuple]:
+    """Each column under its name in small letters and under what it is by usual names; line numbers under an empty name."""
+    read = read_delimited(tree.read_bytes(table), name=tree.described(table), is_header=lambda _: True, error=CorpusError)
+    columns = {column.strip().lower(): cells for column, cells in zip(read.header, read.columns, strict=True)}
+    for what, column in find_columns(read.header).items():
+        columns.setdefault("path" if what == "utterance" else what, columns[column.strip().lower()])
+    return columns | {"": read.line_numbers}
 
 
 def _audio_in(root: Path, folder: str) -> list[str]:

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 from core.attacks.kinds import ATTACK_KINDS, attack_kind, value_words
+from core.commands.protocol_options import add_protocol_choices, protocol_choices
 from core.errors import CoreError
 from core.hostile_text import one_line
+from core.names import find_name
 from core.progress import CountProgress
-from core.protocols import read_protocol, utterance_of
+from core.protocols import read_protocol
 from core.records import ScanSettings
 from core.scanning.discovery import find_files
 
@@ -44,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         metavar="FILE",
-        help="ASVspoof protocol: only its bona fide recordings are attacked, and its speakers are kept",
+        help="ASVspoof protocol, or a table: only its bona fide recordings are attacked, and its speakers are kept",
     )
+    add_protocol_choices(parser)
     parser.add_argument("--pattern", default="", metavar="GLOB", help="only paths within the folder that match, e.g. '2026/*.wav'")
     parser.add_argument("--max-seconds", type=float, default=60.0, help="longer recordings are cut there (default: 60)")
     parser.add_argument(
@@ -115,11 +118,12 @@ def _recordings(options: argparse.Namespace) -> tuple[list[str], dict[str, str]]
         raise CoreError(f"There are no recordings in {options.folder}; check the path and the pattern.")
     if not options.protocol:
         return paths, {}
-    trials = read_protocol(options.protocol)
-    chosen = [path for path in paths if (trial := trials.get(utterance_of(path))) and trial.label == "bona fide"]
+    trials = read_protocol(options.protocol, protocol_choices(options))
+    named = {path: trials[name] for path in paths if (name := find_name(path, trials))}
+    chosen = [path for path, trial in named.items() if trial.label == "bona fide"]
     if not chosen:
         raise CoreError(f"{options.protocol} names none of the {len(paths)} recordings in {options.folder} as bona fide.")
-    return chosen, {path: trials[utterance_of(path)].speaker for path in chosen if trials[utterance_of(path)].speaker != "-"}
+    return chosen, {path: named[path].speaker for path in chosen if named[path].speaker != "-"}
 
 
 def _texts(path: Path) -> list[str]:

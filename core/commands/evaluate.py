@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+from core.commands.protocol_options import add_protocol_choices, protocol_choices
 from core.errors import CoreError, InvertedScoresError
 
 if TYPE_CHECKING:  # they read tables with pandas, which no other command waits for
@@ -80,9 +81,13 @@ def run_import(options: argparse.Namespace) -> int:
 
 
 def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "score file: ASVspoof 2019 (utterance attack key score), 2021 and 5 (utterance score), CSV, TSV, Parquet; also gzipped"
+    text = (
+        "score file: ASVspoof 2019 (utterance attack key score), 2021 and 5 (utterance score), or CSV, TSV, JSON lines, XLSX"
+        " or Parquet with a header; also gzipped"
+    )
     parser.add_argument("scores", metavar="SCORES", help=text)
-    parser.add_argument("--protocol", metavar="FILE", help="ASVspoof protocol with the labels (not needed if the file has them)")
+    parser.add_argument("--protocol", metavar="FILE", help="ASVspoof protocol, or a table, with the labels (if the file has none)")
+    add_protocol_choices(parser)
     parser.add_argument("--name", help="what the system is called (default: the file's name)")
     parser.add_argument(
         "--higher-means",
@@ -108,9 +113,10 @@ def _system(options: argparse.Namespace) -> System:
     from core.evaluation.score_import import system_of
     from core.evaluation.trial_sets import read_trial_set
 
-    table = read_score_file(options.scores, columns=_mapping(options.columns))
+    choices = protocol_choices(options)
+    table = read_score_file(options.scores, columns=_mapping(options.columns), one_means=choices.one_means)
     name = options.name or title_of(options.scores)
-    trial_set = read_trial_set(options.protocol) if options.protocol else table.trial_set(f"Trials of {name}")
+    trial_set = read_trial_set(options.protocol, choices=choices) if options.protocol else table.trial_set(f"Trials of {name}")
     sign: Sign = "flip" if options.flip else "keep" if options.keep_sign else "check"
     declared = options.higher_means.replace("-", " ") if options.higher_means else None
     try:

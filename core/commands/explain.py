@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.checkpoints import Detector, detector_named
 from core.commands import selection
+from core.commands.protocol_options import add_protocol_choices, protocol_choices
 from core.errors import CoreError
 from core.explanation.records import DEFAULT_METHOD, METHODS, TARGETS
 from core.hostile_text import one_line
@@ -83,6 +84,7 @@ def add_pointing_game(parser: argparse.ArgumentParser) -> argparse.ArgumentParse
     """Recordings to splice, and where the result goes; the caller adds the detector."""
     parser.add_argument("folder", help="folder with bona fide and spoofed recordings")
     parser.add_argument("--protocol", required=True, metavar="FILE", help="ASVspoof protocol, or a table, that says which is which")
+    add_protocol_choices(parser)
     parser.add_argument("--num", type=int, default=100, metavar="N", help="spliced recordings to play with (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="decides pairs and places (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the result goes (default: where the dashboard looks)")
@@ -98,7 +100,7 @@ def run_pointing_game(options: argparse.Namespace) -> int:
     if options.num < 1:
         raise CoreError(f"--num {options.num}: at least one recording is needed.")
     detector = detector_named(options.detector)
-    set_name, table = recordings_of(options.folder, options.protocol)
+    set_name, table = recordings_of(options.folder, options.protocol, protocol_choices(options))
     paths = [table.loc[table["label"] == label, "path"].tolist() for label in ("bona fide", "spoof")]
     spliced = spliced_recordings(*paths, seed=options.seed)
     with CountProgress() as progress:

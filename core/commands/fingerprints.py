@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from core.checkpoints import detector_named
+from core.commands.protocol_options import add_protocol_choices, protocol_choices
 from core.explanation.records import DEFAULT_METHOD, METHODS, TARGETS
 from core.progress import CountProgress
 
@@ -17,8 +18,9 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         "--protocol",
         required=True,
         metavar="FILE",
-        help="ASVspoof protocol, or a CSV table: utterance, label, attack, family, speaker",
+        help="ASVspoof protocol, or a table: utterance, label, attack, family, speaker",
     )
+    add_protocol_choices(parser)
     parser.add_argument("--name", help="of the set (default: the protocol's file name)")
     parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="how (default: %(default)s)")
     parser.add_argument("--layer", metavar="NAME", help="convolutional layer of grad_cam (default: as on the page Saliency)")
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     detector = detector_named(options.detector)
     how = FingerprintOptions(method=options.method, layer=options.layer, target=options.target, num_tested=options.tested)
-    name, table = recordings_of(options.folder, options.protocol)
+    name, table = recordings_of(options.folder, options.protocol, protocol_choices(options))
     trial_set = make_trial_set(options.name or name, table)
     with CountProgress() as progress:
         out = options.out or own_fingerprint_folder()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.checkpoints import DEFAULT_FAST, Detector, detector_named, find_detectors
+from core.commands.protocol_options import add_protocol_choices
 from core.errors import CoreError
 from core.records import Audit, AuditStatus, ScanSettings
 from core.scanning.places import is_url, normalised
@@ -33,7 +34,8 @@ def add_to(scan: argparse.ArgumentParser) -> argparse.ArgumentParser:
         help="write the results to FILE.csv, .parquet, .jsonl or .xlsx; or, without a store, to a folder of Parquet files at URL "
         "(file://, s3://, gs:// ...), from where the same command goes on",
     )
-    scan.add_argument("--protocol", metavar="FILE", help="ASVspoof protocol that labels the recordings (joined by file name)")
+    scan.add_argument("--protocol", metavar="FILE", help="ASVspoof protocol, or a table, that labels the recordings (by file name)")
+    add_protocol_choices(scan)
     scan.add_argument("--channels", choices=("mix", "each"), default="mix", help="score the mixdown (default) or every channel")
     scan.add_argument("--pattern", default="", metavar="GLOB", help="only paths within the folder that match, e.g. '2026/*.wav'")
     scan.add_argument("--all-files", action="store_true", help="try files without a known audio ending too")
@@ -69,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
         include_hidden=options.hidden,
         follow_links=options.follow_links,
         protocol=os.path.abspath(options.protocol) if options.protocol else None,
+        subset=options.subset,
+        one_means=options.one_means,
     )
     detector = detector_named(options.detector)
     if options.thorough:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.checkpoints import detector_named
+from core.commands.protocol_options import add_protocol_choices, protocol_choices
 from core.errors import CoreError
 from core.progress import CountProgress
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """What is audited and how."""
     parser.add_argument("folder", metavar="FOLDER", help="folder with recordings, searched with all below it")
-    text = "ASVspoof protocol, or CSV with utterance, label and where known speaker"
+    text = "ASVspoof protocol, or a table with utterance, label and where known speaker"
     parser.add_argument("--protocol", required=True, metavar="FILE", help=text)
+    add_protocol_choices(parser)
     parser.add_argument("--name", help="what the set is called (default: the protocol's name)")
     text = "also change each feature and see how this detector's scores move (`default` for the shipped one)"
     parser.add_argument("--detector", metavar="NAME", help=text)
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         raise CoreError(f"--out {options.out} must end with .json; a .csv is written beside it.")
     if options.recordings < 10:
         raise CoreError(f"--recordings is {options.recordings}; 10 or more are needed.")
-    name, recordings = recordings_of(options.folder, options.protocol)
+    name, recordings = recordings_of(options.folder, options.protocol, protocol_choices(options))
     detector = detector_named(None if options.detector == "default" else options.detector) if options.detector else None
     with CountProgress() as progress:
         report = audit_labels(recordings, set_name=options.name or name, seed=options.seed, on_progress=progress.show)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.checkpoints import Detector, detector_named
+from core.commands.protocol_options import add_protocol_choices, protocol_choices
 from core.errors import CoreError
 from core.progress import CountProgress
 from core.stress.conditions import CONDITIONS, FAMILY_TITLES, conditions_named, unavailable
@@ -23,8 +24,9 @@ def add_to(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what.add_argument("path", nargs="?", metavar="FILE|FOLDER", help="a recording, or a folder of them")
     what.add_argument("--audit", type=int, metavar="ID", help="the recordings of an audit, with its labels where it has some")
     what.add_argument("--list", action="store_true", help="list the conditions")
-    text = "ASVspoof protocol, or CSV with utterance, label and any of attack, family, speaker"
+    text = "ASVspoof protocol, or a table with utterance, label and any of attack, family, speaker"
     parser.add_argument("--protocol", metavar="FILE", help=f"{text}; without it only verdicts are compared")
+    add_protocol_choices(parser)
     parser.add_argument(
         "--conditions",
         nargs="+",
@@ -88,7 +90,7 @@ def _table(detector: Detector, options: argparse.Namespace) -> StressTable:
     if options.audit is not None:
         name, recordings = recordings_of_audit(Store(options.db), options.audit)
     else:
-        name, recordings = recordings_of(options.path, options.protocol)
+        name, recordings = recordings_of(options.path, options.protocol, protocol_choices(options))
     with CountProgress() as progress:
         return stress_trials(
             detector,

@@ -15,7 +15,7 @@ from core.errors import CoreError
 from core.evaluation.stored_trials import stored_trial_set
 from core.evaluation.system_records import System, SystemSummary, TrialSetSummary
 from core.evaluation.trial_sets import COLUMNS, LABELS, TrialSet, make_trial_set
-from core.protocols import utterance_of
+from core.names import find_name, utterance_of
 from core.records import Verdict
 from core.store.filters import newest_review
 from core.store.schema import audit_labels, audits, detectors, entries, reviews
@@ -104,8 +104,10 @@ def audit_system(connection: sa.Connection, summary: SystemSummary, trial_set: T
     if not by_path:  # attaching gave labels to exactly one file of each utterance
         query = query.where(entries.c.label.is_not(None))
     table = _frame(connection, query)
-    table.index = pd.Index(table["path"] if by_path else table["path"].map(utterance_of))
-    aligned = table[~table.index.duplicated()].reindex(trial_set.table["path" if by_path else "utterance"])
+    utterances = trial_set.table["utterance"]
+    known = set(utterances)
+    table.index = pd.Index(table["path"] if by_path else [find_name(path, known) or path for path in table["path"]])
+    aligned = table[~table.index.duplicated()].reindex(trial_set.table["path"] if by_path else utterances)
     scores = aligned["spoof_score"].to_numpy(dtype=np.float64)
     manifest = connection.scalar(sa.select(detectors.c.manifest).join(audits).where(audits.c.id == summary.audit_id))
     thresholds = json.loads(manifest)["thresholds"]
@@ -146,8 +148,7 @@ def label_entries(connection: sa.Connection, audit_id: int, trial_set: TrialSet)
     known = trials.where(trials.notna(), None).to_dict("index")
     values: dict[str, dict] = {}
     for entry_id, path in sorted(files, key=lambda file: file.path):
-        utterance = utterance_of(path)
-        if utterance in known:  # the first file of a name
+        if utterance := find_name(path, known):  # the first file of a name
             values.setdefault(
                 utterance, {"entry_id": entry_id, **{f"new_{name}": value for name, value in known[utterance].items()}}
             )

@@ -10,24 +10,27 @@ import sqlalchemy as sa
 
 from core.errors import CoreError, ProtocolError
 from core.evaluation.labelled_audits import audit_trial_set, key_of_audit
-from core.evaluation.trial_sets import COLUMNS, make_trial_set, protocol_title, read_trial_set
-from core.protocols import KEYS, utterance_of
+from core.evaluation.trial_sets import COLUMNS, read_trial_set
+from core.names import match_names, utterance_of
+from core.protocols import AS_PUBLISHED, ProtocolChoices
 from core.records import ScanSettings
 from core.scanning.discovery import find_files
 from core.store.schema import entries
 from core.store.store import Store
 
-_SAME = {"utt": "utterance", "file_name": "utterance", "key": "label", "speaker_id": "speaker"}
-"""What tables call it -> column of a trial set."""
 
-
-def recordings_of(folder: str | os.PathLike[str], protocol: str | os.PathLike[str] | None = None) -> tuple[str, pd.DataFrame]:
+def recordings_of(
+    folder: str | os.PathLike[str],
+    protocol: str | os.PathLike[str] | None = None,
+    choices: ProtocolChoices = AS_PUBLISHED,
+) -> tuple[str, pd.DataFrame]:
     """The recordings below a folder.
 
     Args:
         folder: searched with all below it; or one file.
-        protocol: of ASVspoof 2019, 2021 or 5; or a CSV table with the columns utterance and label, and any of attack, family,
-            speaker, source. Joined by file name; files that it does not name are left out.
+        protocol: in any form of `core.protocols.read_protocol`; a table may have attack, family, speaker and source too. Joined by
+            file name; files that it does not name are left out.
+        choices: which subset of the protocol, and what a 1 means in it.
 
     Returns:
         The set's name, and a table with the columns of a trial set, `path` absolute; without a protocol `label` is missing.
@@ -45,14 +48,19 @@ def recordings_of(folder: str | os.PathLike[str], protocol: str | os.PathLike[st
     paths["utterance"] = paths["path"].map(utterance_of)
     if protocol is None:
         return root.name or str(root), paths.reindex(columns=list(COLUMNS)).astype(COLUMNS)
-    trials = _trials_of(protocol)
-    table = paths.merge(trials.drop(columns="path"), on="utterance", how="inner")[list(COLUMNS)]
+    trial_set = read_trial_set(protocol, choices=choices)
+    places = match_names(paths["path"], trial_set.table["utterance"].tolist())
+    found = pd.Series(places)
+    table = trial_set.table.iloc[found[found >= 0]].assign(path=paths["path"][found >= 0].to_numpy()).reset_index(drop=True)
     if not len(table):
-        raise ProtocolError(f"{protocol} names none of the {len(paths)} recordings in {root}; it is joined by file name.")
+        raise ProtocolError(
+            f"{protocol} names none of the {len(paths)} recordings in {root}; it is joined by file name (a recording here is"
+            f" {Path(paths['path'].iloc[0]).name}, an utterance there {trial_set.table['utterance'].iloc[0]})."
+        )
     twice = table["utterance"].duplicated()
     if twice.any():
         raise ProtocolError(f"{table['utterance'][twice.idxmax()]} occurs twice in {root}; give the folder of one set.")
-    return protocol_title(os.fspath(protocol)).removesuffix(".csv"), table
+    return trial_set.name, table
 
 
 def recordings_of_audit(store: Store, audit_id: int) -> tuple[str, pd.DataFrame]:
@@ -79,19 +87,3 @@ def recordings_of_audit(store: Store, audit_id: int) -> tuple[str, pd.DataFrame]
         table = table.reindex(columns=list(COLUMNS)).astype(COLUMNS)
     table["path"] = [os.path.join(audit.folder, path) for path in table["path"]]
     return f"Audit {audit_id}, {Path(audit.folder).name}", table
-
-
-def _trials_of(protocol: str | os.PathLike[str]) -> pd.DataFrame:
-    name = os.fspath(protocol)
-    if not name.endswith(".csv"):
-        return read_trial_set(name).table
-    try:
-        table = pd.read_csv(name, dtype=str, encoding="utf-8").rename(columns=_SAME)
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise ProtocolError(f"The table {name} could not be read: {error}.") from None
-    if not {"utterance", "label"} <= set(table.columns):
-        raise ProtocolError(f"{name} has the columns {', '.join(table.columns)}; expected utterance and label among them.")
-    table["label"] = table["label"].replace(KEYS)
-    if "known_system" in table:
-        table["known_system"] = table["known_system"].map({"True": True, "False": False, "1": True, "0": False})
-    return make_trial_set(name, table.drop(columns="duration_s", errors="ignore")).table

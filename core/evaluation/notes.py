@@ -15,6 +15,8 @@ from core.metrics import area_under_curve
 
 _FEW_SPEAKERS = 20
 """With fewer, intervals over speakers come out too narrow."""
+_MANY_TIES = 0.05
+"""Share of trials with one score, above which it is said: the EER as ASVspoof takes it puts bona fide before spoofs among them."""
 _ASVSPOOF_NAMES = r"(?:(?:LA|PA|DF)_[TDE]_\d{7}|[TDE]_\d{10})$"
 """Recordings of ASVspoof 2019 and 2021, and of ASVspoof 5."""
 
@@ -72,6 +74,14 @@ def system_warnings(system: System) -> tuple[str, ...]:
     if len(scores) < len(system.scores):
         num_missing = len(system.scores) - len(scores)
         warnings.append(f"{system.name}: {num_missing:,} of {len(system.scores):,} trials have no score and enter no figure.")
+    values, counts = np.unique(scores, return_counts=True)
+    if len(values) == 1:
+        warnings.append(f"{system.name}: all scores are the same. It tells nothing apart, and its EER is 50 %.")
+    elif len(values) and counts.max() > _MANY_TIES * len(scores):
+        warnings.append(
+            f"{system.name}: {counts.max():,} of {len(scores):,} trials have the same score; how such ties are counted"
+            " decides its figures."
+        )
     if system.is_flipped:
         warnings.append(f"{system.name}: the signs of its scores were turned on import.")
     if is_spoof.any() and not is_spoof.all() and (area := area_under_curve(scores, is_spoof)) < 0.5:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from core.evaluation.comparison_records import Disagreement
 from core.evaluation.records import ErrorTrial
-from core.protocols import utterance_of
+from core.names import utterance_of
 from core.store.schema import audit_labels, entries, reviews
 from core.store.store import Store
 

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from core.errors import ScoreFileError, UnmappedColumnsError
-from core.evaluation.delimited import Delimited, read_delimited
-from core.evaluation.trial_sets import COLUMNS, LABELS, TrialSet, make_trial_set
-from core.protocols import KEYS
+from core.delimited import Delimited, decimal_comma, is_number, read_delimited
+from core.errors import ScoreFileError, UnclearLabelsError, UnmappedColumnsError
+from core.evaluation.trial_sets import COLUMNS, TrialSet, make_trial_set
+from core.labels import ASV_KEYS, EXPECTED, find_columns, label_of, labels_of
+from core.names import bare_names
 
 HigherMeans = Literal["bona fide", "spoof"]
-_LABELS = KEYS | {label: label for label in LABELS} | {"bona-fide": "bona fide"}
 _NO_SCORE = ("", "nan", "na", "none", "null", "-")
 """How files write that there is no score, in small letters."""
 _OTHER_COLUMNS = tuple(column for column in COLUMNS if column not in ("utterance", "label", "attack", "path"))
@@ -32,15 +32,6 @@ class ColumnMapping:
     attack: str | None = None
 
 
-# Usual names, in small letters. `path` and `file` hold paths, whose stem is the utterance; `cm-score` is ASVspoof 5's.
-_USUAL = {
-    "utterance": ("utterance", "utt", "utt_id", "utterance_id", "trial", "filename", "file_name", "file", "path", "id"),
-    "score": ("spoof_score", "score", "cm-score", "cm_score", "cm score"),
-    "label": ("label", "key"),
-    "attack": ("attack", "attack_id", "system_id"),
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTable:
     """A score file as it stands."""
@@ -48,13 +39,13 @@ class ScoreTable:
     name: str
     """What errors call it."""
     form: str
-    """`ASVspoof 2019` (utterance attack key score), `utterance score` (ASVspoof 2021 and 5), or `table` (named columns)."""
+    """`ASVspoof 2019` (utterance attack key score), `utterance score` (ASVspoof 2021 and 5), the like, or `table` (a header)."""
     utterances: np.ndarray
     """`[line]` str."""
     scores: np.ndarray
     """`[line]` float64, with the file's sign; NaN where it has none."""
     labels: np.ndarray | None
-    """`[line]` `bona fide` or `spoof`; None where the file does not tell."""
+    """`[line]` `bona fide`, `spoof`, or `-` for none; None where the file does not tell."""
     attacks: np.ndarray | None
     """`[line]` str, `-` for none; None where the file does not tell."""
     line_numbers: np.ndarray
@@ -65,6 +56,8 @@ class ScoreTable:
     """All columns of a table; empty for the other forms."""
     mapping: ColumnMapping | None
     """Which columns were taken; None for the other forms."""
+    unclear: str = ""
+    """Why its labels say nothing yet, where they are zeros and ones."""
 
     @property
     def higher_means(self) -> HigherMeans:
@@ -82,36 +75,39 @@ class ScoreTable:
         Raises:
             ScoreFileError: it has none, or an utterance twice (with line numbers).
         """
-        if self.labels is None:
+        if self.unclear:
+            raise UnclearLabelsError(self.unclear)
+        has_label = self.labels != "-" if self.labels is not None else np.zeros(len(self.scores), dtype=bool)
+        if not has_label.any():
             raise ScoreFileError(f"{self.name} does not say which utterances are spoofed. Give the protocol that does.")
-        series = pd.Series(self.utterances)
-        if series.duplicated().any():
+        series = pd.Series(bare_names(self.utterances.tolist()))
+        if series[has_label].duplicated().any():
             raise ScoreFileError(twice_sentence(self, series))
-        columns = {"utterance": self.utterances, "label": self.labels}
+        columns = {"utterance": series, "label": self.labels}
         columns |= {"attack": self.attacks} if self.attacks is not None else {}
-        return make_trial_set(name, self.details.assign(**columns))
+        return make_trial_set(name, self.details.assign(**columns)[has_label])
 
 
 def read_score_file(
-    source: str | os.PathLike[str] | bytes, *, name: str | None = None, columns: ColumnMapping | None = None
+    source: str | os.PathLike[str] | bytes,
+    *,
+    name: str | None = None,
+    columns: ColumnMapping | None = None,
+    one_means: str | None = None,
 ) -> ScoreTable:
-    """Reads ASVspoof 2019 (utterance attack key score), 2021 and 5 (utterance score), CSV, TSV or Parquet; also gzipped.
+    """Reads ASVspoof 2019 (utterance attack key score), 2021 and 5 (utterance score), and tables whose header names the columns.
 
     Args:
-        source: a path, or the file's bytes.
+        source: a path, or the file's bytes; white space, CSV, TSV, JSON lines, XLSX or Parquet, maybe gzipped.
         name: what to call it in errors; the path when None.
         columns: which column of a table holds what, where usual names do not tell.
+        one_means: `bona fide` or `spoof`, what a 1 means where labels are 0 and 1.
 
     Raises:
         ScoreFileError: unreadable, another form, a score that is no number or a label that is unknown (with line number),
             or a table whose columns need mapping (`UnmappedColumnsError`).
     """
-    table = read_delimited(source, name=name, is_header=lambda first: _is_header(first, columns))
-    if table.header is None and len(table.columns) not in (2, 4):
-        raise ScoreFileError(
-            f"{table.name}, line {table.line_numbers[0]}: expected 4 columns (utterance attack key score), 2 (utterance score)"
-            f" or a header that names the columns, found {len(table.columns)} columns."
-        )
+    table = read_delimited(source, name=name, is_header=lambda first: _is_header(first, columns), error=ScoreFileError)
     if table.header is not None:
         mapping = mapping_of(table.header, columns, name=table.name)
         form = "table"
@@ -119,20 +115,26 @@ def read_score_file(
         found = {what: table.columns[table.header.index(column)] for what, column in named.items() if column is not None}
     else:
         mapping = None
-        form = "ASVspoof 2019" if len(table.columns) == 4 else "utterance score"
-        order = ("utterance", "attack", "label", "score") if len(table.columns) == 4 else ("utterance", "score")
+        order = _order_of(table)
+        form = "ASVspoof 2019" if order == _2019 else " ".join(order)
         found = dict(zip(order, table.columns, strict=True))
+    unclear, labels = "", None
+    try:
+        labels = _labels(found["label"], table, mapping and mapping.label, one_means) if "label" in found else None
+    except UnclearLabelsError as error:
+        unclear = str(error)
     return ScoreTable(
         name=table.name,
         form=form,
         utterances=_utterances(found["utterance"], table),
         scores=_scores(found["score"], table),
-        labels=_labels(found["label"], table) if "label" in found else None,
+        labels=labels,
         attacks=_attacks(found["attack"]) if "attack" in found else None,
         line_numbers=np.array(table.line_numbers),
-        details=_details(table, mapping),
+        details=_details(table, mapping, found.get("speaker")),
         columns=table.header or (),
         mapping=mapping,
+        unclear=unclear,
     )
 
 
@@ -143,22 +145,24 @@ def mapping_of(header: tuple[str, ...], given: ColumnMapping | None, *, name: st
         ScoreFileError: a column that is not there or occurs twice.
         UnmappedColumnsError: none for utterance or score.
     """
-    given = given or ColumnMapping()
-    by_small = {column.lower(): column for column in reversed(header)}
-    found = {}
-    for what, usual in _USUAL.items():
-        column = getattr(given, what)
+    asked = {field.name: getattr(given, field.name, None) for field in fields(ColumnMapping)}
+    for column in asked.values():
         if column is not None and column not in header:
             raise ScoreFileError(f"{name} has no column {column!r}; its columns are {', '.join(header)}.")
-        found[what] = column or next((by_small[small] for small in usual if small in by_small), None)
-        if found[what] is None and what in ("utterance", "score"):
+    found = find_columns(header, asked)
+    mapping = ColumnMapping(**{what: found.get(what) for what in asked})
+    for what in ("utterance", "score"):
+        if what not in found:
+            is_protocol = what == "score" and "label" in found and len(header) - len(found) < 1
             raise UnmappedColumnsError(
-                f"{name}: the first line is taken for names of columns. Which holds the {what}? Choose one of {', '.join(header)}.",
+                f"{name}: the first line is taken for names of columns. Which holds the {what}? Choose one of {', '.join(header)}."
+                + (" It looks like a protocol, which belongs after --protocol." if is_protocol else ""),
                 header,
             )
-        if found[what] is not None and header.count(found[what]) > 1:
-            raise ScoreFileError(f"{name} has the column {found[what]!r} twice.")
-    return ColumnMapping(**found)
+    for column in found.values():
+        if header.count(column) > 1:
+            raise ScoreFileError(f"{name} has the column {column!r} twice.")
+    return mapping
 
 
 def twice_sentence(table: ScoreTable, keys: pd.Series) -> str:
@@ -178,7 +182,7 @@ def twice_sentence(table: ScoreTable, keys: pd.Series) -> str:
 def title_of(path: str | os.PathLike[str]) -> str:
     """A score file's name without folder and endings: what its system is called when nobody says."""
     title = Path(path).name.removesuffix(".gz")
-    for ending in (".csv", ".tsv", ".txt", ".parquet", ".scores"):
+    for ending in (".csv", ".tsv", ".txt", ".jsonl", ".xlsx", ".parquet", ".scores"):
         title = title.removesuffix(ending)
     return title
 
@@ -186,17 +190,56 @@ def title_of(path: str | os.PathLike[str]) -> str:
 # Columns of text to arrays ---------------------------------------------------------------------------------------
 
 
+_2019 = ("utterance", "attack", "label", "score")
+
+
 def _is_header(first: list[str], columns: ColumnMapping | None) -> bool:
-    """A line without a number and without a key: a line of scores has one or the other."""
-    return columns is not None or not any(_is_number(field) or field in _LABELS for field in first)
+    """Usual names for utterance and score; or a line without a number and without a key: a line of scores has one or the other."""
+    found = find_columns(first)
+    if columns is not None or ("utterance" in found and "score" in found):
+        return True
+    return not any(is_number(field) or decimal_comma(field) or label_of(field) or field in ASV_KEYS for field in first)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _order_of(table: Delimited) -> tuple[str, ...]:
+    """What the columns of a table without a header hold; the first line with its label and its number tells."""
+    num, first = len(table.columns), [column[0] for column in table.columns]
+    place = f"{table.name}, line {table.line_numbers[0]}"
+    if any(not ASV_KEYS.isdisjoint(column) for column in table.columns):
+        raise ScoreFileError(
+            f"{place}: trials or scores of a speaker verifier (target and nontarget), not of a detector of spoofs."
+            " Give scores of the countermeasure; a verifier's scores belong after --asv-scores."
+        )
+    labels = [i for i, field in enumerate(first) if i > 0 and label_of(field)]
+    numbers = [i for i, field in enumerate(first) if i > 0 and (is_number(field) or decimal_comma(field))]
+    if not labels and len(numbers) > 1:  # 0 and 1, beside a score
+        labels = [i for i in numbers if {"0", "1"}.issuperset(table.columns[i])]
+        numbers = [i for i in numbers if i not in labels]
+    label, score = labels[-1] if labels else None, numbers[-1] if numbers else num - 1
+    if label is not None and (num > 5 or not any(is_number(field) for column in table.columns[1:] for field in column)):
+        raise ScoreFileError(
+            f"{place}: {' '.join(first)} holds a label but no score. It looks like a protocol, which belongs after --protocol."
+        )
+    orders = {
+        (2, None, 1): ("utterance", "score"),
+        (3, 1, 2): ("utterance", "label", "score"),
+        (3, 2, 1): ("utterance", "score", "label"),
+        (4, 3, 2): ("speaker", "utterance", "score", "label"),
+        (4, 2, 3): _2019,
+        (5, 4, 3): ("speaker", "utterance", "attack", "score", "label"),
+        (5, 3, 4): ("speaker", "utterance", "attack", "label", "score"),
+    }
+    if num == 4 and (num, label, score) not in orders:
+        return _2019  # whose labels are then told to be none
+    if (num, label, score) not in orders:
+        raise ScoreFileError(
+            f"{place}: expected 4 columns (utterance attack key score), 2 (utterance score), 3 (utterance key score) or a header"
+            f" that names the columns, found {num} columns ({', '.join(first)}), of which"
+            f" {'none is a label' if label is None else 'the label or the score stands elsewhere'}. Leave out what is neither"
+            " utterance, label nor score, or add a first line such as: utterance label score."
+            + (" Or do the numbers have a decimal comma? Then save them with points." if len(numbers) > 1 else "")
+        )
+    return orders[num, label, score]
 
 
 def _utterances(column: tuple[str, ...], table: Delimited) -> np.ndarray:
@@ -211,8 +254,13 @@ def _scores(column: tuple[str, ...], table: Delimited) -> np.ndarray:
     except ValueError:  # some are no numbers: which, and do they say that there is none?
         scores = np.full(len(column), np.nan)
         for i, text in enumerate(column):
-            if _is_number(text):
+            if is_number(text):
                 scores[i] = float(text)
+            elif decimal_comma(text):
+                raise ScoreFileError(
+                    f"{table.name}, line {table.line_numbers[i]}: the score {text!r} has a decimal comma."
+                    " Save it with decimal points."
+                ) from None
             elif text.lower() not in _NO_SCORE:
                 raise ScoreFileError(
                     f"{table.name}, line {table.line_numbers[i]}: the score is {text!r}; expected a number."
@@ -220,28 +268,28 @@ def _scores(column: tuple[str, ...], table: Delimited) -> np.ndarray:
         return scores
 
 
-def _labels(column: tuple[str, ...], table: Delimited) -> np.ndarray:
-    wrong = set(column) - set(_LABELS)
-    if wrong:
-        i = next(i for i, text in enumerate(column) if text in wrong)
-        place = f"{table.name}, line {table.line_numbers[i]}"
+def _labels(column: tuple[str, ...], table: Delimited, header: str | None, one_means: str | None) -> np.ndarray:
+    meanings = labels_of(column, name=table.name, one_means=one_means, column=header)
+    wrong = next((i for i, text in enumerate(column) if text not in meanings), None)
+    if wrong is not None:
+        place = f"{table.name}, line {table.line_numbers[wrong]}"
         order = " The columns are utterance attack key score." if table.header is None else ""
-        raise ScoreFileError(f"{place}: the key is {column[i]!r}; expected bonafide or spoof.{order}")
-    return np.array([_LABELS[text] for text in column], dtype=object)
+        raise ScoreFileError(f"{place}: the key is {column[wrong]!r}; {EXPECTED}.{order}")
+    return np.array([meanings[text] or "-" for text in column], dtype=object)
 
 
 def _attacks(column: tuple[str, ...]) -> np.ndarray:
     return np.array([text or "-" for text in column], dtype=object)
 
 
-def _details(table: Delimited, mapping: ColumnMapping | None) -> pd.DataFrame:
+def _details(table: Delimited, mapping: ColumnMapping | None, speakers: tuple[str, ...] | None) -> pd.DataFrame:
     """Columns of a table that describe trials as ours do; what does not parse is unknown."""
     rows = pd.RangeIndex(len(table.line_numbers))
     if mapping is None:
-        return pd.DataFrame(index=rows)
-    taken = {mapping.utterance, mapping.score, mapping.label, mapping.attack}
-    found = {c: pd.Series(table.columns[table.header.index(c)], dtype="str") for c in _OTHER_COLUMNS if c in table.header}
-    details = pd.DataFrame({c: text.mask(text == "") for c, text in found.items() if c not in taken}, index=rows)
+        return pd.DataFrame({"speaker": speakers} if speakers else None, index=rows)
+    named = find_columns(table.header, {field.name: getattr(mapping, field.name) for field in fields(mapping)})
+    found = {what: pd.Series(table.columns[table.header.index(named[what])]) for what in _OTHER_COLUMNS if what in named}
+    details = pd.DataFrame({what: text.mask(text.isin(("", "-"))) for what, text in found.items()}, index=rows)
     if "known_system" in details:
         details["known_system"] = details["known_system"].str.lower().map({"true": True, "false": False}).astype("boolean")
     if "duration_s" in details:

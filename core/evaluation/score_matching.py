@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +11,9 @@ import pandas as pd
 from core.errors import ScoreFileError
 from core.evaluation.score_files import ScoreTable, twice_sentence
 from core.evaluation.trial_sets import TrialSet
+from core.names import bare_name, match_names
 
 FindingKind = Literal["foreign", "unknown", "duplicate", "label", "attack", "not finite", "missing"]
-_AUDIO = re.compile(r"\.(wav|flac|mp3|m4a|ogg|opus|aac|wma|aiff?)$", re.IGNORECASE)
 _NUM_EXAMPLES = 3
 
 
@@ -71,19 +70,19 @@ class MatchReport:
 
 
 def match(table: ScoreTable, trial_set: TrialSet) -> MatchReport:
-    """Joins a score file to the trials, by utterance; folders and audio endings in the file's names do not matter."""
+    """Joins a score file to the trials, by utterance; folders and audio endings on either side do not matter."""
     trials = pd.Index(trial_set.table["utterance"])
     names = table.utterances
     places = trials.get_indexer(pd.Index(names))
-    if (places < 0).any():
-        # Only where the name as it stands is unknown: an utterance may hold a slash.
-        places = np.where(places < 0, trials.get_indexer(pd.Index(_stems_of(names))), places)
+    is_left = places < 0  # as they stand; an utterance may hold a slash
+    if is_left.any():
+        places[is_left] = match_names(names[is_left], trials.tolist())
     is_known = places >= 0
     scores = np.full(len(trials), np.nan)
     # The first of a repeated utterance: lines are written last to first.
     scores[places[is_known][::-1]] = table.scores[is_known][::-1]
     findings = (
-        _unknown(table, ~is_known, trial_set),
+        _unknown(table, ~is_known & ~_is_of_no_trial(table, trial_set), trial_set),
         _duplicate(table, places),
         _contradiction(table, places, trial_set, "label"),
         _contradiction(table, places, trial_set, "attack"),
@@ -98,9 +97,12 @@ def match(table: ScoreTable, trial_set: TrialSet) -> MatchReport:
     )
 
 
-def _stems_of(utterances: np.ndarray) -> np.ndarray:
-    """Utterances without folders and audio endings, as protocols have them."""
-    return np.array([_AUDIO.sub("", utterance.replace("\\", "/").rpartition("/")[2]) for utterance in utterances], dtype=object)
+def _is_of_no_trial(table: ScoreTable, trial_set: TrialSet) -> np.ndarray:
+    """Lines about other subsets of the protocol, or that the file itself leaves without a label (an audit's other recordings)."""
+    is_unlabelled = np.zeros(len(table.scores), dtype=bool) if table.labels is None else table.labels == "-"
+    if not trial_set.left_out:
+        return is_unlabelled
+    return is_unlabelled | np.array([bare_name(name) in trial_set.left_out for name in table.utterances], dtype=bool)
 
 
 # Findings --------------------------------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ def _unknown(table: ScoreTable, is_unknown: np.ndarray, trial_set: TrialSet) -> 
         return None
     i, num = int(np.argmax(is_unknown)), int(is_unknown.sum())
     place = f"{table.name}, line {table.line_numbers[i]}"
-    if num == len(is_unknown):
+    if num == len(table.utterances):
         example = trial_set.table["utterance"].iloc[0]
         sentence = (
             f"{place}: {table.utterances[i]} is not in {trial_set.name}, nor is any other of the {num} utterances. This is the"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from core.errors import CoreError, ProtocolError
-from core.protocols import Protocol, Trial, parse_protocol
+from core.errors import CoreError
+from core.protocols import AS_PUBLISHED, Protocol, ProtocolChoices, Trial, usable_protocol
 
 LABELS = ("bona fide", "spoof")
 COLUMNS = {
@@ -45,6 +45,8 @@ class TrialSet:
     table: pd.DataFrame
     """One row per trial, RangeIndex, all of `COLUMNS` in this order; `utterance` is unique, `label` one of `LABELS`, `attack`
     NA for bona fide. `path` is relative to the audit's folder, for trials that come from an audit."""
+    left_out: frozenset[str] = frozenset()
+    """Utterances of its protocol that are in other subsets of ASVspoof 2021: a score for one of them is no error."""
 
     @property
     def is_spoof(self) -> np.ndarray:
@@ -103,49 +105,46 @@ def key_of(table: pd.DataFrame) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
-def read_trial_set(path: str | os.PathLike[str], *, name: str | None = None) -> TrialSet:
-    """Reads a protocol of ASVspoof 2019, 2021 or 5 (also gzipped) as a trial set.
+def read_trial_set(path: str | os.PathLike[str], *, name: str | None = None, choices: ProtocolChoices = AS_PUBLISHED) -> TrialSet:
+    """Reads a protocol, in any form of `core.protocols.read_protocol`, as a trial set.
 
     Raises:
-        ProtocolError: as `parse_trial_set`.
+        CoreError: as `read_protocol`.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ProtocolError(f"The protocol {path} could not be read: {error.strerror}.") from None
-    return parse_trial_set(data, file_name=os.fspath(path), name=name)
+    protocol = usable_protocol(path, name=os.fspath(path), choices=choices)
+    return trial_set_of(protocol, name=name or protocol_title(os.fspath(path)))
 
 
-def parse_trial_set(data: bytes, *, file_name: str, name: str | None = None) -> TrialSet:
+def parse_trial_set(data: bytes, *, file_name: str, name: str | None = None, choices: ProtocolChoices = AS_PUBLISHED) -> TrialSet:
     """A protocol's bytes as a trial set.
 
     Args:
-        data: the file, gzipped if `file_name` ends with `.gz`.
         file_name: what to call it in errors.
         name: of the set; from `file_name` when None.
 
     Raises:
-        ProtocolError: not a protocol, an unknown key, or an utterance twice (with line number).
+        CoreError: as `read_protocol`.
     """
-    protocol = parse_protocol(data, name=file_name)
-    if protocol.flaws:
-        more = f" {len(protocol.flaws)} lines of it cannot be used." if len(protocol.flaws) > 1 else ""
-        raise ProtocolError(protocol.flaws[0].sentence + more)
-    return trial_set_of(protocol, name=name or protocol_title(file_name))
+    return trial_set_of(usable_protocol(data, name=file_name, choices=choices), name=name or protocol_title(file_name))
 
 
 def protocol_title(file_name: str) -> str:
     """A protocol file's name without folder and endings, e.g. `ASVspoof2019.LA.cm.eval`."""
     title = Path(file_name).name.removesuffix(".gz")
-    for ending in (".txt", ".tsv", ".trl", ".trn"):
+    for ending in (".txt", ".tsv", ".csv", ".jsonl", ".xlsx", ".parquet", ".trl", ".trn"):
         title = title.removesuffix(ending)
     return title
 
 
 def trial_set_of(protocol: Protocol, *, name: str) -> TrialSet:
-    """A protocol that was parsed, as a trial set: what its form says of codec, source and environment in columns of their own."""
+    """A protocol that was parsed, as a trial set: what its form says of codec, source and environment in columns of their own.
+
+    The name says which subset of ASVspoof 2021 it is.
+    """
     trials = list(protocol.trials.values())
-    return make_trial_set(name, pd.DataFrame(_columns_of(trials, protocol.form)))
+    name += f" (subset {protocol.subset})" if protocol.subset else ""
+    made = make_trial_set(name, pd.DataFrame(_columns_of(trials, protocol.form)))
+    return replace(made, left_out=protocol.left_out)
 
 
 def _columns_of(trials: Iterable[Trial], form: str) -> dict[str, list]:
@@ -157,8 +156,12 @@ def _columns_of(trials: Iterable[Trial], form: str) -> dict[str, list]:
         "attack": [trial.attack for trial in trials],
         "speaker": [None if trial.speaker == "-" else trial.speaker for trial in trials],
         "family": [trial.family for trial in trials],
+        "known_system": [trial.known_system for trial in trials],
         "split": [trial.subset or _split_of(trial.utterance) for trial in trials],
     }
+    if form == "table":
+        told = {"codec": [trial.codec for trial in trials], "source": [trial.source for trial in trials]}
+        return columns | told | {"environment": conditions}
     if form == "ASVspoof 2021 DF":  # codec/source, e.g. `low_mp3/vcc2018`
         pairs = [condition.split("/") if condition else (None, None) for condition in conditions]
         return columns | {"codec": [pair[0] for pair in pairs], "source": [pair[1] for pair in pairs]}

@@ -1,4 +1,4 @@
-"""Mean maps of groups of recordings, with intervals over speakers. Compares no groups (`fingerprint_comparison`), draws nothing."""
+"""Mean maps of groups of recordings, with intervals over speakers. Compares no groups (`comparison` does), draws nothing."""
 
 from __future__ import annotations
 

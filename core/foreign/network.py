@@ -79,8 +79,8 @@ class ForeignSession:
 
     @property
     def outputs(self) -> tuple[Slot, ...]:
-        """What comes out."""
-        return tuple(_slot(value) for value in self._session.get_outputs())
+        """What comes out, of floating-point numbers: others, such as the number of a class, hold no score."""
+        return tuple(_slot(value) for value in self._session.get_outputs() if value.type in _DTYPES)
 
     def values(self, network: ForeignNetwork, segments: np.ndarray) -> np.ndarray:
         """The values that the named output gives for each segment, `[batch, value]` float64.

@@ -27,6 +27,10 @@ _MEMORY_BYTES, _MEMORY_PER_BYTE = 8 * 2**30, 6
 """Address space of a trial, and what is added for every byte of the file, which is parsed twice."""
 
 
+_NUM_REPEATS = 2
+"""How often it must give the same scores again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedNetwork:
     """What a trial found out."""
@@ -89,6 +93,13 @@ def found_network(
     shape = _layout(slot, segments.shape[1:], kind)
     network = replace(offered, input_shape=shape, output_name=output_name, is_batched=False)
     alone = session.scores(network, segments)
+    # In one thread the same samples give the same bits. Exactly: a random crop of a tone changes its score by little.
+    for again in (session.scores(network, segments) for _ in range(_NUM_REPEATS)):
+        if not np.array_equal(again, alone, equal_nan=True):
+            raise DetectorError(
+                f"{session.path} answers differently each time: two runs on {sounds[0]} score {alone[0]:.6g} and"
+                f" {again[0]:.6g}. Export it without random operators (dropout, noise, random crops)."
+            )
     for sound, score in zip(sounds, alone.tolist(), strict=True):
         if not math.isfinite(score):
             raise DetectorError(f"{session.path} gives the score {score} for {sound}; expected a finite number.")
@@ -111,13 +122,13 @@ def _only_input(session: ForeignSession) -> Slot:
 
 def _output(session: ForeignSession, name: str) -> str:
     outputs = session.outputs
-    came = ", ".join(slot.words() for slot in outputs)
+    came = ", ".join(slot.words() for slot in outputs) or "none of floating-point numbers"
     if not name and len(outputs) == 1:
         return outputs[0].name
     if not name:
         raise DetectorError(f"{session.path} has {len(outputs)} outputs ({came}); say by name which one holds the score.")
     if name not in {slot.name for slot in outputs}:
-        raise DetectorError(f"{session.path} has no output {name!r}; it has {came}.")
+        raise DetectorError(f"{session.path} has no output {name!r} of floating-point numbers; it has {came}.")
     return name
 
 

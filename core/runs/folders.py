@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from core.jobs import is_alive
 from core.errors import CoreError
+from core.jobs import is_alive
 
 SCHEMA_VERSION = 1
 STALE_S = 900.0

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from core.cache import cache_folder
 from core.checkpoints import SHIPPED_DETECTORS, name_problem
 from core.errors import CoreError
 from core.jobs import Job, last_job, start_job
 from core.runs.folders import Run
-from core.cache import cache_folder
 
 COMMAND = (sys.executable, "-m", "training", "publish")
 """What is started, without its arguments."""

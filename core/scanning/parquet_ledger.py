@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 
 from core.checkpoints import Detector
 from core.errors import StoreError
-from core.protocols import Trial, utterance_of
+from core.names import find_name
+from core.protocols import Trial
 from core.records import Audit, AuditStatus, FoundFile, PendingFile, ScanSettings, ScoredRecording, Verdict, is_silent
 from core.scanning.parquet_parts import PartsFolder
 from core.scanning.result_rows import LISTING_SCHEMA, RESULT_SCHEMA, listing_row, names_of, result_rows
@@ -112,7 +113,8 @@ class ParquetLedger:
     def add_entries(self, files: Sequence[FoundFile], trials: dict[str, Trial] | None = None) -> None:
         """Lists files."""
         for file in files:
-            trial = (trials or {}).get(utterance_of(file.path_bytes.decode("utf-8", "backslashreplace")))
+            named = find_name(file.path_bytes.decode("utf-8", "backslashreplace"), trials) if trials else None
+            trial = trials[named] if named else None
             self._new_files.append(listing_row(file, trial))
         self._audit = replace(self._audit, num_files=self._audit.num_files + len(files))
         while len(self._new_files) >= PART_ROWS:
@@ -161,7 +163,7 @@ class ParquetLedger:
     # What is there ----------------------------------------------------------------------------------------------
 
     def _opened(self, folder: str, settings: ScanSettings) -> Audit:
-        work = {"folder": folder, "detector_hash": self.detector.hash, "settings": asdict(settings)}
+        work = {"folder": folder, "detector_hash": self.detector.hash, "settings": settings.to_dict()}
         there = self._place.read_json("audit.json")
         if there is None and not self._place.is_empty():
             raise StoreError(f"{self._place.url} holds other files; name a folder of its own for the results.")

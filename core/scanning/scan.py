@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from core.checkpoints import Detector, detector_named
 from core.errors import CoreError, ScanError, StoreUnavailableError
-from core.protocols import read_protocol
+from core.protocols import ProtocolChoices, Trial, read_protocol
 from core.records import Audit, AuditStatus, ScanSettings, ScoredRecording
 from core.scanning.places import find_in, is_url, normalised
 from core.scanning.standby import STANDBY
@@ -142,9 +142,14 @@ def check_settings(folder: str, settings: ScanSettings) -> str:
     except UnicodeEncodeError:
         raise ScanError("The folder's own name is not valid UTF-8; rename it or scan the folder above it.") from None
     next(find_in(folder, settings), None)  # raises where the folder cannot be listed
-    if settings.protocol:
-        read_protocol(settings.protocol)
+    _trials_of(settings)
     return folder
+
+
+def _trials_of(settings: ScanSettings) -> dict[str, Trial]:
+    if settings.protocol is None:
+        return {}
+    return read_protocol(settings.protocol, ProtocolChoices(subset=settings.subset, one_means=settings.one_means))
 
 
 def resume_audit(store: Store, audit_id: int) -> None:
@@ -185,7 +190,7 @@ class _Run:
 
     def _list(self) -> None:
         settings = self.audit.settings
-        trials = read_protocol(settings.protocol) if settings.protocol else {}
+        trials = _trials_of(settings)
         left_out: list[str] = []
         found = self.engine.find(self.audit.folder, settings, left_out.append)
         while files := list(islice(found, LISTING_BATCH)):

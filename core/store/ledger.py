@@ -17,7 +17,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from core.errors import StoreError
-from core.protocols import Trial, utterance_of
+from core.names import find_name
+from core.protocols import Trial
 from core.records import AudioInfo, Audit, AuditStatus, Detection, FoundFile, PendingFile, ScoredRecording, Verdict
 from core.store.events import append_event
 from core.store.filters import of_mode
@@ -286,7 +287,7 @@ def _lacks_distance(table: sa.FromClause) -> sa.ColumnElement[bool]:
 
 def _entry_row(audit_id: int, file: FoundFile, trials: dict[str, Trial]) -> dict:
     path = file.path_bytes.decode("utf-8", "backslashreplace")
-    trial = trials.get(utterance_of(path))
+    trial = trials.get(find_name(path, trials) or "") if trials else None
     return {
         "audit_id": audit_id,
         "path": path,

@@ -72,7 +72,7 @@ class Store:
         """The newest audit of exactly this work that was neither finished nor cancelled; a new one where there is none."""
         with self.writing(alone_in="audits") as connection:
             same = (audits.c.folder == folder) & (audits.c.detector_hash == detector.hash)
-            same &= audits.c.settings == json.dumps(asdict(settings))
+            same &= audits.c.settings == json.dumps(settings.to_dict())
             same &= audits.c.status.not_in([AuditStatus.FINISHED, AuditStatus.CANCELLED])
             found = connection.scalar(sa.select(sa.func.max(audits.c.id)).where(same))
             return found or self._create_audit(connection, folder, detector, settings)
@@ -81,10 +81,10 @@ class Store:
         manifest = json.dumps(asdict(detector.manifest))
         row = {"hash": detector.hash, "name": detector.name, "manifest": manifest, "created_at": time.time()}
         connection.execute(self.insert_new(detectors), row)
-        values = {"folder": folder, "detector_hash": detector.hash, "settings": json.dumps(asdict(settings))}
+        values = {"folder": folder, "detector_hash": detector.hash, "settings": json.dumps(settings.to_dict())}
         values |= {"status": AuditStatus.QUEUED, "requested": "run", "created_at": time.time()}
         audit_id = connection.execute(audits.insert().values(values)).inserted_primary_key[0]
-        said = {"folder": folder, "detector": detector.name, "detector_hash": detector.hash, "settings": asdict(settings)}
+        said = {"folder": folder, "detector": detector.name, "detector_hash": detector.hash, "settings": settings.to_dict()}
         append_event(connection, audit_id, "created", **said)
         return audit_id
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import streamlit as st
 
 from core.evaluation.labelled_audits import audit_of_key, key_of_audit
@@ -13,7 +11,7 @@ from core.store.store import Store
 from pages.components import resources
 from pages.components.frame import plain, telling_failures
 from pages.components.links import AUDIT_PAGE
-from pages.components.score_import import IMPORT_ROUND, show_score_import
+from pages.components.score_import import IMPORT_ROUND, read_uploaded_protocol, show_score_import
 from pages.components.sign_in import allows, signed_in_name
 from pages.components.system_picker import open_systems
 
@@ -53,12 +51,10 @@ def _show_audits(store: Store) -> None:
         key="label-set",
         placeholder="a protocol file",
     )
-    upload = None if key else st.file_uploader("Protocol", key="label-protocol", help="ASVspoof 2019, 2021 or 5; also gzipped.")
-    if st.button("Attach the labels", icon=":material/label:", disabled=not (key or upload), key="label-attach"):
-        data = upload.getvalue() if upload else b""
-        labels = (
-            resources.stored_set(sets[key]) if key else resources.trial_set(hashlib.sha256(data).hexdigest(), upload.name, data)
-        )
+    text = "Of any ASVspoof, or a table with the columns utterance and label; also gzipped."
+    upload = None if key else st.file_uploader("Protocol", key="label-protocol", help=text)
+    labels = resources.stored_set(sets[key]) if key else read_uploaded_protocol(upload, key="label") if upload else None
+    if st.button("Attach the labels", icon=":material/label:", disabled=labels is None, key="label-attach"):
         num = attach_protocol(store, audit_id, labels, by=signed_in_name())
         st.session_state[IMPORT_ROUND] += 1
         st.toast(f"{num:,} recordings of audit {audit_id} have labels now.")

@@ -58,7 +58,8 @@ def _pick_settings() -> ScanSettings:
             "Protocol with the truth",
             key="new-protocol",
             placeholder="optional",
-            help="An ASVspoof protocol file; joined by file name.",
+            help="An ASVspoof protocol, or a table with the columns utterance and label; joined by file name. Of ASVspoof 2021 the "
+            "subset eval is taken.",
         )
         all_files = st.checkbox("Try files without a known audio ending too", key="new-all")
         hidden = st.checkbox("Look into hidden files and folders", key="new-hidden")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from core.networks.activations import Activations, FeatureMaps
     from core.networks.anatomy import FeatureBox
     from core.networks.opening import Network, RecordingImage
+    from core.protocols import ProtocolChoices
     from core.stress.records import SurvivalCard
     from core.stress.table_files import StressTables
 
@@ -319,7 +320,7 @@ def comparison(
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the file ...")
-def score_table(sha256: str, name: str, columns: ColumnMapping | None, _data: bytes) -> ScoreTable:
+def score_table(sha256: str, name: str, columns: ColumnMapping | None, one_means: str | None, _data: bytes) -> ScoreTable:
     """A score file that was dropped, by content.
 
     Raises:
@@ -327,7 +328,7 @@ def score_table(sha256: str, name: str, columns: ColumnMapping | None, _data: by
     """
     from core.evaluation.score_files import read_score_file
 
-    return read_score_file(_data, name=name, columns=columns)
+    return read_score_file(_data, name=name, columns=columns, one_means=one_means)
 
 
 def stored_set(summary: TrialSetSummary) -> TrialSet:
@@ -343,7 +344,7 @@ def _stored_set(url: str, key: str, _store: Store) -> TrialSet:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the protocol ...")
-def trial_set(sha256: str, name: str, _data: bytes) -> TrialSet:
+def trial_set(sha256: str, name: str, choices: ProtocolChoices, _data: bytes) -> TrialSet:
     """A protocol that was dropped, by content.
 
     Raises:
@@ -351,7 +352,7 @@ def trial_set(sha256: str, name: str, _data: bytes) -> TrialSet:
     """
     from core.evaluation.trial_sets import parse_trial_set
 
-    return parse_trial_set(_data, file_name=name)
+    return parse_trial_set(_data, file_name=name, choices=choices)
 
 
 # Saliency ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core.errors import CoreError, InvertedScoresError, UnmappedColumnsError
+from core.errors import CoreError, InvertedScoresError, UnclearLabelsError, UnmappedColumnsError
 from core.evaluation.labelled_audits import audit_of_key
 from core.evaluation.score_files import ColumnMapping, HigherMeans, ScoreTable, title_of
 from core.evaluation.score_import import Sign, system_of
@@ -17,6 +17,7 @@ from core.evaluation.score_matching import match
 from core.evaluation.system_records import System
 from core.evaluation.systems import add_system
 from core.evaluation.trial_sets import TrialSet
+from core.protocols import SUBSETS, ProtocolChoices
 from pages.components import resources
 from pages.components.frame import escaped, plain, telling_failures
 from pages.components.system_picker import open_systems
@@ -25,8 +26,8 @@ _FROM_FILES, _FROM_PROTOCOL, _FROM_STORE = "The score files themselves", "A prot
 IMPORT_ROUND = "import-round"
 """Counts imports: each begins with empty upload fields."""
 _HOW = """Drop what a system wrote, one file per system: ASVspoof 2019 (`utterance attack key score`), ASVspoof 2021 and 5
-(`utterance score`, with their protocol), or CSV, TSV or Parquet with a header; also gzipped. Scores are kept in this store, the
-files are not."""
+(`utterance score`, with their protocol), or CSV, TSV, JSON lines, XLSX or Parquet with a header; also gzipped. Scores are kept in
+this store, the files are not."""
 
 
 def show_score_import() -> None:
@@ -43,7 +44,7 @@ def show_score_import() -> None:
         return
     labels = None
     with telling_failures():
-        labels = _read_protocol(protocol) if protocol else chosen
+        labels = read_uploaded_protocol(protocol, key=f"import-{number}") if protocol else chosen
     if source != _FROM_FILES and labels is None:
         st.info("Now say which trials are spoofed: add the protocol or choose the set.", icon=":material/arrow_upward:")
         return
@@ -68,9 +69,31 @@ def _choose_set() -> TrialSet | None:
     return resources.stored_set(sets[key]) if key else None
 
 
-def _read_protocol(upload: UploadedFile) -> TrialSet:
+def read_uploaded_protocol(upload: UploadedFile, *, key: str) -> TrialSet:
+    """A protocol's trials, with widgets for what it leaves open: the subset of ASVspoof 2021, and what 1 means.
+
+    Raises:
+        CoreError: it is none, with the line.
+    """
     data = upload.getvalue()
-    return resources.trial_set(hashlib.sha256(data).hexdigest(), upload.name, data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    subset = st.segmented_control(
+        "Subset, of an ASVspoof 2021 protocol",
+        SUBSETS,
+        default="eval",
+        required=True,
+        key=f"{key}-subset",
+        help="The organisers publish figures of eval. Other protocols have no subsets.",
+    )
+    try:
+        return resources.trial_set(sha256, upload.name, ProtocolChoices(subset=subset), data)
+    except UnclearLabelsError:
+        one_means = _ask_what_one_means(upload.name, key=key)
+        return resources.trial_set(sha256, upload.name, ProtocolChoices(subset=subset, one_means=one_means), data)
+
+
+def _ask_what_one_means(name: str, *, key: str) -> str | None:
+    return st.radio(f"In {plain(name)}, 1 means", ["bona fide", "spoof"], index=None, horizontal=True, key=f"{key}-one-means")
 
 
 def _store(systems: Sequence[System], title: str | None) -> None:
@@ -93,7 +116,7 @@ def _show_file(upload: UploadedFile, labels: TrialSet | None, *, key: str) -> Sy
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         name = left.text_input("Name of the system", title_of(upload.name), key=f"{key}-name", max_chars=100).strip()
         try:
-            table = _read(upload, key=key)
+            table = _read(upload, key=key, is_labelled=labels is not None)
             higher = right.segmented_control(
                 "A higher score means",
                 ["bona fide", "spoof"],
@@ -109,19 +132,24 @@ def _show_file(upload: UploadedFile, labels: TrialSet | None, *, key: str) -> Sy
             return None
 
 
-def _read(upload: UploadedFile, *, key: str) -> ScoreTable:
+def _read(upload: UploadedFile, *, key: str, is_labelled: bool) -> ScoreTable:
     """The file; where its columns have no usual names, after the user has told which is which."""
     data = upload.getvalue()
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        table = resources.score_table(sha256, upload.name, None, data)
+        table = resources.score_table(sha256, upload.name, None, None, data)
     except UnmappedColumnsError as error:
-        return resources.score_table(sha256, upload.name, _choose_columns(error.columns, ColumnMapping(), key=key), data)
-    if table.mapping is None:
+        mapping = _choose_columns(error.columns, ColumnMapping(), key=key)
+        table = resources.score_table(sha256, upload.name, mapping, None, data)
+    else:
+        mapping = None
+        if table.mapping is not None:
+            with st.expander("Columns"):
+                mapping = _choose_columns(table.columns, table.mapping, key=key)
+            table = resources.score_table(sha256, upload.name, mapping, None, data)
+    if is_labelled or not table.unclear:
         return table
-    with st.expander("Columns"):
-        mapping = _choose_columns(table.columns, table.mapping, key=key)
-    return resources.score_table(sha256, upload.name, mapping, data)
+    return resources.score_table(sha256, upload.name, mapping, _ask_what_one_means(upload.name, key=key), data)
 
 
 def _choose_columns(header: Sequence[str], found: ColumnMapping, *, key: str) -> ColumnMapping:

@@ -77,7 +77,7 @@ def _choose_folder() -> LabelledSet | None:
         "Protocol",
         key="shortcut-protocol",
         placeholder="protocol.txt in that folder",
-        help="An ASVspoof protocol, or a CSV with the columns utterance and label; joined by file name.",
+        help="An ASVspoof protocol, or a table with the columns utterance and label; joined by file name.",
     )
     if folder is None:
         return None
