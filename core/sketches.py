@@ -17,6 +17,11 @@ from core.quality import QualityMeter, has_sound, warnings_for
 from core.records import AudioInfo, SignalQuality
 from core.segments import WindowStream
 
+_CANCELLED = (
+    "The channels cancel each other in the mixdown (one is the other turned round), so that nothing of the speech is left in it; "
+    "judge each channel by itself (--channels each)."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSketch:
@@ -70,7 +75,7 @@ class Decoding:
         self._sha256: str | None = None
         self._info: AudioInfo | None = None
         self._refusal: AudioRefusal | None = None
-        self._is_truncated = False
+        self._warnings: tuple[str, ...] = ()
         self._tracks: list[_Track] = []
 
     def windows(self) -> Iterator[tuple[int, int, torch.Tensor]]:
@@ -87,7 +92,9 @@ class Decoding:
                     yield from _placed(channel, track, track.stream.push(samples))
             for channel, track in enumerate(self._tracks):
                 yield from _placed(channel, track, track.stream.finish())
-            self._is_truncated = reader.is_truncated
+            self._warnings = reader.warnings
+            if reader.is_cancelled:
+                raise AudioRefusal("cancelled", _CANCELLED)
         except AudioRefusal as refusal:
             self._refusal = refusal
 
@@ -106,7 +113,7 @@ class Decoding:
         except AudioRefusal as refusal:
             return ChannelSketch(name=name, starts=starts, duration_s=duration_s, refusal=(refusal.code, str(refusal)))
         quality = track.meter.result()
-        warnings = warnings_for(quality, self._info, duration_s=duration_s, is_truncated=self._is_truncated)
+        warnings = warnings_for(quality, self._info, duration_s=duration_s, of_reading=self._warnings)
         return ChannelSketch(name=name, starts=starts, duration_s=duration_s, quality=quality, warnings=warnings)
 
 
