@@ -5,6 +5,7 @@ Of WAV, FLAC, Ogg, MP3 and MP4; other formats are FFmpeg's alone. Reads what oth
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -106,17 +107,18 @@ def _wav(file: BinaryIO, size_bytes: int) -> Structure:
     )
 
 
-def _wav_format(chunk: bytes) -> tuple[int | None, bool]:
+def _wav_format(chunk: bytes) -> tuple[float | None, bool]:
     """Bytes per second, and whether it is a coding that is plain."""
     if len(chunk) < 16:
         return None, False
-    tag, num_channels, rate_hz, bytes_per_s, frame_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
+    tag, num_channels, rate_hz, _, frame_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
     if tag == 0xFFFE and len(chunk) >= 26:
         tag = struct.unpack_from("<H", chunk, 24)[0]
     if tag not in _PLAIN_WAV_TAGS:
-        return bytes_per_s or None, False
-    is_sound = bool(bits and num_channels) and bits % 8 == 0 and frame_bytes == num_channels * bits // 8
-    return (rate_hz * frame_bytes or None) if is_sound else (bytes_per_s or None), is_sound
+        block_samples = struct.unpack_from("<H", chunk, 18)[0] if len(chunk) >= 20 else 0
+        return rate_hz * frame_bytes / block_samples if block_samples else None, False
+    is_sound = num_channels > 0 and bits > 0 and bits % 8 == 0 and frame_bytes == num_channels * bits // 8
+    return rate_hz * frame_bytes or None, is_sound
 
 
 # FLAC ---------------------------------------------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ def _flac(file: BinaryIO, size_bytes: int) -> Structure:
     rate_hz = int.from_bytes(block[14:17], "big") >> 4
     num_samples = int.from_bytes(block[17:22], "big") & 0xF_FFFF_FFFF
     if not num_samples or not rate_hz:
-        return Structure()
+        return Structure()  # of unknown length
     position, is_last = 4, False
     for _ in range(_MAX_PARTS):
         if is_last:
@@ -139,20 +141,26 @@ def _flac(file: BinaryIO, size_bytes: int) -> Structure:
         header = _read_at(file, position, 4)
         is_last = bool(header[0] & 0x80)
         position += 4 + int.from_bytes(header[1:], "big")
-    # A second recording behind the first has a beginning of its own.
-    is_single = not _has(file, position, re.compile(rb"fLaC"))
-    file.seek(max(position, size_bytes - 2 * 2**17))
-    is_plain = is_single and _flac_end(file.read(2 * 2**17), int.from_bytes(block[6:8], "big")) == num_samples
-    return Structure(is_plain=is_plain, known_s=num_samples / rate_hz)
+    file.seek(max(position, size_bytes - _FLAC_TAIL_BYTES))
+    end, num_behind = _flac_end(file.read(_FLAC_TAIL_BYTES), int.from_bytes(block[6:8], "big"))
+    # A second recording behind the first has a beginning of its own; FFmpeg goes on with FLAC and with nothing else.
+    is_single = end == num_samples and not _has(file, position, b"fLaC")
+    next_at = find_recording(file, size_bytes - num_behind if is_single else position)
+    unread = size_bytes - next_at if next_at and _read_at(file, next_at, 4) != b"fLaC" else 0
+    return Structure(is_plain=is_single and not next_at, known_s=num_samples / rate_hz, num_unread=unread)
 
 
-def _flac_end(tail: bytes, max_block: int) -> int | None:
-    """Samples up to the end of the last frame that begins in the tail."""
+_FLAC_TAIL_BYTES = 2**18
+"""A last frame and the tags behind it lie within."""
+
+
+def _flac_end(tail: bytes, max_block: int) -> tuple[int | None, int]:
+    """Samples up to the end of the last frame that begins in the tail, and the bytes from its beginning on."""
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         if at + 6 <= len(tail) and tail[at + 1] in (0xF8, 0xF9) and (end := _flac_frame_end(tail[at : at + 16], max_block)):
-            return end
-    return None
+            return end, len(tail) - at
+    return None, len(tail)
 
 
 def _flac_frame_end(header: bytes, max_block: int) -> int | None:
@@ -247,10 +255,7 @@ _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_02
 
 def _mpeg_audio(file: BinaryIO, size_bytes: int) -> Structure | None:
     """Frame after frame of MPEG layer III. Source: ISO/IEC 11172-3, section 2.4; the LAME project's Info tag."""
-    start, num_tags = 0, 0
-    while (header := _read_at(file, start, 10))[:3] == b"ID3":
-        start += 10 + _synchsafe(header[6:10]) + (10 if header[5] & 0x10 else 0)
-        num_tags += 1
+    start, num_tags = _start_of_sound(file)
     end = end_of_sound(file, start, size_bytes)
     data = _read_at(file, start, min(end - start, _MAX_WALKED_BYTES))
     frame = _mp3_frame(data, 0)
@@ -266,7 +271,9 @@ def _mpeg_audio(file: BinaryIO, size_bytes: int) -> Structure | None:
         held_s = num_frames * samples / rate_hz * (end - start) / max(1, position)
         return Structure(estimated_s=held_s)
     delay, padding = _gapless(data[:num_bytes], tag)
-    is_plain = is_even and num_tags < 2 and position == end - start and tag[2] in (None, position) and stated == num_frames
+    # FFmpeg doubts what the tag says of the end where it is of another size than the file; libmpg123 says so on the terminal.
+    is_alone = position == end - start and tag[2] in (None, position) and 100 * (size_bytes - end) < position
+    is_plain = is_even and num_tags < 2 and is_alone and stated == num_frames
     return Structure(is_plain=is_plain, known_s=max(0, stated * samples - delay - padding) / rate_hz)
 
 
@@ -329,10 +336,29 @@ def _mp4(file: BinaryIO, size_bytes: int) -> Structure:
 
 _BEGINNINGS = re.compile(
     rb"\x00\x00\x00[\x08-\x80]ftyp|RIFF.{4}WAVE|fLaC[\x00\x80]\x00\x00\x22|OggS\x00\x02|FORM.{4}AIF|#!AMR|ID3[\x02-\x04]\x00"
-    rb"|\x1aE\xdf\xa3.{0,60}(?:webm|matroska)",
+    rb"|caff\x00\x01|TTA1\x01\x00|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x1aE\xdf\xa3.{0,60}(?:webm|matroska)",
     re.DOTALL,
 )
-"""How a recording begins."""
+_MARKS = (b"ftyp", b"WAVE", b"fLaC", b"OggS\x00\x02", b"FORM", b"#!AMR", b"ID3", b"caff", b"TTA1", b"\x30\x26\xb2\x75", b"\x1aE\xdf\xa3")
+"""How a recording begins, and a part of each that is quickly looked for."""
+
+
+def sound_span(file: BinaryIO, size_bytes: int) -> tuple[int, int]:
+    """From where to where a file holds no tags."""
+    start, _ = _start_of_sound(file)
+    return start, end_of_sound(file, start, size_bytes)
+
+
+def _start_of_sound(file: BinaryIO) -> tuple[int, int]:
+    """Where the tags end that stand at the beginning (ID3v2, APE), and how many there are."""
+    start, num_tags = 0, 0
+    while (header := _read_at(file, start, 32))[:3] == b"ID3" or header[:8] == b"APETAGEX":
+        if header[:3] == b"ID3":
+            start += 10 + _synchsafe(header[6:10]) + (10 if header[5] & 0x10 else 0)
+        else:
+            start += 32 + int.from_bytes(header[12:16], "little")
+        num_tags += 1
+    return start, num_tags
 
 
 def end_of_sound(file: BinaryIO, start: int, end: int) -> int:
@@ -365,18 +391,31 @@ def num_unread_after(file: BinaryIO, position: int, size_bytes: int, *, is_strea
     """
     if is_stream:
         return end_of_sound(file, position, size_bytes) - position
-    found = _has(file, position, _BEGINNINGS)
-    return size_bytes - position if found else 0
+    found = find_recording(file, position)
+    return size_bytes - found if found else 0
 
 
-def _has(file: BinaryIO, position: int, pattern: re.Pattern[bytes]) -> bool:
-    """Whether a pattern (of at most 80 bytes) stands somewhere behind a position."""
+def find_recording(file: BinaryIO, position: int) -> int | None:
+    """Where behind a position another recording begins."""
     file.seek(position)
     kept = b""
     while chunk := file.read(_CHUNK_BYTES):
-        if pattern.search(kept + chunk):
-            return True
+        chunk = kept + chunk
+        if any(mark in chunk for mark in _MARKS) and (found := _BEGINNINGS.search(chunk)):
+            return position - len(kept) + found.start()
+        position += len(chunk) - len(kept)
         kept = chunk[-80:]
+    return None
+
+
+def _has(file: BinaryIO, position: int, mark: bytes) -> bool:
+    """Whether a mark stands somewhere behind a position."""
+    file.seek(position)
+    kept = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        if mark in kept + chunk:
+            return True
+        kept = chunk[-len(mark) :]
     return False
 
 
@@ -387,3 +426,31 @@ def _read_at(file: BinaryIO, position: int, num_bytes: int) -> bytes:
 
 def _synchsafe(four: bytes) -> int:
     return sum((byte & 0x7F) << shift for byte, shift in zip(four, (21, 14, 7, 0), strict=False))
+
+
+class FileFrom(io.RawIOBase):
+    """A file from some byte on, as if it began there."""
+
+    def __init__(self, file: BinaryIO, first_byte: int) -> None:
+        self._file, self._first = file, first_byte
+        file.seek(first_byte)
+
+    def readable(self) -> bool:
+        """As any file."""
+        return True
+
+    def seekable(self) -> bool:
+        """As any file."""
+        return True
+
+    def read(self, num_bytes: int = -1) -> bytes:
+        """As any file."""
+        return self._file.read(num_bytes)
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        """As any file."""
+        return self._file.seek(position + (self._first if whence == os.SEEK_SET else 0), whence) - self._first
+
+    def tell(self) -> int:
+        """As any file."""
+        return self._file.tell() - self._first

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,7 +18,15 @@ import numpy as np
 import soundfile
 
 from core.errors import AudioRefusal
-from core.file_structure import MIN_UNREAD_BYTES, Structure, num_unread_after, read_structure
+from core.file_structure import (
+    MIN_UNREAD_BYTES,
+    FileFrom,
+    Structure,
+    find_recording,
+    num_unread_after,
+    read_structure,
+    sound_span,
+)
 from core.records import AudioInfo
 
 BLOCK_S = 30
@@ -43,8 +52,7 @@ _DEMUXERS = (
 _STREAMS = {"aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "flac", "gsm", "mp3"}
 """Demuxers of formats that are frames up to the end of the file."""
 _STATING = {"aiff", "ape", "caf", "mov,mp4,m4a,3gp,3g2,mj2", "nistsphere", "tak", "tta", "w64", "wv"}
-"""Demuxers whose sound track states its length; Matroska and ASF state that of the whole. All others guess by the bit rate."""
-_STATING_THE_WHOLE = {"asf", "matroska,webm"}
+"""Demuxers whose sound track states its length; Matroska states that of the whole. All others guess by the bit rate."""
 _COMPLETE_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
 """FFmpeg's own AMR decoders know no silence frames (SID, NO_DATA), which telephones write."""
 # What people call a format, by libsndfile's name of the container or the coding, and by FFmpeg's.
@@ -110,7 +118,7 @@ class NativeReader:
         """Length of what iteration has yielded so far."""
         self._is_plain = bool(self._structure and self._structure.is_plain)
         self._position = self._num_lost = 0
-        self._is_stream = False
+        self._is_stream, self._sound = False, None
         self.info = self._probe()
         """What the file declares."""
 
@@ -211,22 +219,61 @@ class NativeReader:
     def _av_frames(self) -> Iterator[tuple[np.ndarray, int]]:
         """Samples `[channel, frame]` and rate of each frame that FFmpeg decodes."""
         with _open_av(self.path) as container:
-            stream = _best_track(container)
-            decode = _decoder_of(stream)
+            codec, ogg = _best_track(container).codec_context.name, container.format.name == "ogg"
             self._is_stream = container.format.name in _STREAMS
-            resampler, kind = None, None
-            for packet in container.demux(stream):
-                if packet.pos is not None:
-                    self._position = max(self._position, packet.pos + packet.size)
-                try:
-                    for frame in decode(packet):
-                        if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                            # Packed: of a planar frame PyAV counts the planes past the end of an array when there are eight, and crashes.
-                            resampler = av.AudioResampler(format="flt")
-                        for packed in resampler.resample(frame):
-                            yield packed.to_ndarray().reshape(packed.samples, -1).T, packed.sample_rate
-                except _AV_FAILURES:
-                    self._num_lost += packet.size  # one broken packet; the next may be whole
+            yield from self._frames_of(container, 0)
+        # FFmpeg stops where the rate changes from one link of a chain of Ogg to the next, but reads each by itself.
+        while ogg and self._num_lost and (link := self._next_link()) is not None:
+            self._position = link + 1
+            with suppress(*_AV_FAILURES, AudioRefusal), open(self.path, "rb") as file, _open_av(FileFrom(file, link)) as container:
+                if _best_track(container).codec_context.name != codec:
+                    return
+                self._num_lost = 0
+                yield from self._frames_of(container, link)
+
+    def _next_link(self) -> int | None:
+        with open_regular(self.path) as file:
+            return find_recording(file, self._position)
+
+    def _frames_of(self, container: av.container.InputContainer, first_byte: int) -> Iterator[tuple[np.ndarray, int]]:
+        stream = _best_track(container)
+        decode = _decoder_of(stream)
+        resampler, kind = None, None
+        for packet in self._packets(container, stream):
+            if packet.pos is not None:
+                self._position = max(self._position, first_byte + packet.pos + packet.size)
+            try:
+                for frame in decode(packet):
+                    if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                        # Packed: of a planar frame PyAV counts the planes past the end of an array when there are eight, and
+                        # crashes.
+                        resampler = av.AudioResampler(format="flt")
+                    for packed in resampler.resample(frame):
+                        yield packed.to_ndarray().reshape(packed.samples, -1).T, packed.sample_rate
+            except _AV_FAILURES:
+                # One broken packet; the next may be whole. What FFmpeg takes for a packet in tags is none.
+                self._num_lost += packet.size if packet.pos is None or self._is_sound(packet.pos) else 0
+
+    def _is_sound(self, position: int) -> bool:
+        if self._sound is None:
+            with open_regular(self.path) as file:
+                self._sound = sound_span(file, self._size_bytes)
+        return self._sound[0] <= position < self._sound[1]
+
+    def _packets(self, container: av.container.InputContainer, stream: av.audio.AudioStream) -> Iterator[av.Packet]:
+        """A track's packets, an empty one at the end, also where FFmpeg cannot go on."""
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except _AV_FAILURES:
+                self._num_lost += self._size_bytes - self._position
+                packet = av.Packet()
+            if packet is None:
+                return
+            yield packet
+            if not packet.size:
+                return
 
     def _soundfile_info(self, file: soundfile.SoundFile) -> AudioInfo:
         return _plausible(
@@ -246,7 +293,7 @@ class NativeReader:
         name, structure = container.format.name, self._structure or Structure()
         if name in _STATING and not structure.is_fragmented:
             self.known_s = track_s
-        elif name in _STATING_THE_WHOLE and len(container.streams) == 1 and whole_s:
+        elif name == "matroska,webm" and len(container.streams) == 1 and whole_s:
             self.known_s = whole_s - float((stream.start_time or 0) * stream.time_base)
         codec = stream.codec_context.name.upper()
         return _plausible(
@@ -254,7 +301,7 @@ class NativeReader:
             codec=_CODEC_NAMES.get(codec, codec),
             sample_rate_hz=stream.rate or 0,
             num_channels=stream.channels or 1,
-            duration_s=self.known_s or structure.estimated_s or (None if name in ("flac", "wav") else track_s or whole_s),
+            duration_s=self.known_s or structure.estimated_s or (None if name == "flac" else track_s or whole_s),
             size_bytes=self._size_bytes,
         )
 
@@ -278,9 +325,9 @@ def _soundfile_blocks(path: str | os.PathLike[str], first_frame: int) -> Iterato
             yield block
 
 
-def _open_av(path: str | os.PathLike[str]) -> av.container.InputContainer:
+def _open_av(file: str | os.PathLike[str] | FileFrom) -> av.container.InputContainer:
     options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
-    return av.open(os.fspath(path), options=options, metadata_errors="ignore")
+    return av.open(file if isinstance(file, FileFrom) else os.fspath(file), options=options, metadata_errors="ignore")
 
 
 def _best_track(container: av.container.InputContainer) -> av.audio.AudioStream:
@@ -297,9 +344,7 @@ def _best_track(container: av.container.InputContainer) -> av.audio.AudioStream:
 def _decoder_of(stream: av.audio.AudioStream) -> Callable[[av.Packet], list[av.AudioFrame]]:
     """What decodes a track's packets, an empty one at the end."""
     name = _COMPLETE_DECODERS.get(stream.codec_context.name)
-    if name is None:
-        return stream.codec_context.decode
-    decoder = av.CodecContext.create(name, "r")
+    decoder = stream.codec_context if name is None else av.CodecContext.create(name, "r")
     return lambda packet: decoder.decode(packet if packet.size else None)
 
 

@@ -30,9 +30,9 @@ class RayEngine:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
-    def find(self, folder: str, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
+    def find(self, folder: str, settings: ScanSettings, left_out: LeftOut) -> Iterator[FoundFile]:
         """As `Engine`; the folder may be a URL."""
-        return find_in(folder, settings, on_left_out=on_left_out)
+        return find_in(folder, settings, left_out=left_out)
 
     def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
         """As `Engine`."""
