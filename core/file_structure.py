@@ -76,7 +76,7 @@ def _wav(file: BinaryIO, size_bytes: int) -> Structure:
     """Chunk after chunk up to the end. Source: Multimedia Programming Interface and Data Specifications 1.0 (1991)."""
     position, is_rf64 = 12, file.read(12)[:4] == b"RF64"
     long_data_bytes = bytes_per_s = data_bytes = data_at = None
-    is_plain_coding = False
+    is_plain_coding, num_passed = False, 0
     for _ in range(_MAX_PARTS):
         if position + 8 > size_bytes:
             break
@@ -89,8 +89,8 @@ def _wav(file: BinaryIO, size_bytes: int) -> Structure:
         elif name == b"fmt ":
             bytes_per_s, is_plain_coding = _wav_format(file.read(min(num_bytes, 40)))
         elif name == b"data":
-            if data_at is not None:
-                is_plain_coding = False  # FFmpeg goes on with a second one
+            if data_at is not None:  # FFmpeg takes the last one
+                is_plain_coding, num_passed = False, num_passed + data_bytes
             data_at = position + 8
             data_bytes = long_data_bytes if is_rf64 and num_bytes == 0xFFFF_FFFF else num_bytes
             is_open = data_bytes is None or data_bytes >= _PLACEHOLDER > size_bytes or (data_bytes == 0 and data_at < size_bytes)
@@ -101,7 +101,7 @@ def _wav(file: BinaryIO, size_bytes: int) -> Structure:
             num_bytes = data_bytes
         position += 8 + num_bytes + num_bytes % 2
     known_s = data_bytes / bytes_per_s if data_bytes is not None and bytes_per_s else None
-    unread = max(0, size_bytes - position)
+    unread = num_passed + max(0, size_bytes - position)
     return Structure(
         is_plain=is_plain_coding and not is_rf64 and known_s is not None and not unread, known_s=known_s, num_unread=unread
     )
@@ -260,7 +260,7 @@ def _mpeg_audio(file: BinaryIO, size_bytes: int) -> Structure | None:
     data = _read_at(file, start, min(end - start, _MAX_WALKED_BYTES))
     frame = _mp3_frame(data, 0)
     if frame is None:
-        return None  # something between, another layer, a bit rate of its own: FFmpeg finds its way
+        return _free_format(data)  # or something between, or another layer: FFmpeg finds its way
     rate_hz, samples, kind, num_bytes = frame
     stated, tag = _stated_frames(data[:num_bytes], kind)
     position, num_frames, is_even = num_bytes if tag else 0, 0, True
@@ -275,6 +275,22 @@ def _mpeg_audio(file: BinaryIO, size_bytes: int) -> Structure | None:
     is_alone = position == end - start and tag[2] in (None, position) and 100 * (size_bytes - end) < position
     is_plain = is_even and num_tags < 2 and is_alone and stated == num_frames
     return Structure(is_plain=is_plain, known_s=max(0, stated * samples - delay - padding) / rate_hz)
+
+
+def _free_format(data: bytes) -> Structure | None:
+    """Layer III of a bit rate that is in no table, so that all frames are of one size; FFmpeg does not decode it."""
+    if len(data) < 4 or data[1] & 0xE6 != 0xE2 or data[2] & 0xFC != data[2] & 0x0C or data[2] & 0x0C == 0x0C:
+        return None
+    version, rate, size = data[1] >> 3 & 3, data[2] >> 2 & 3, 3
+    while (size := data.find(data[:2], size + 1)) >= 0 and data[size + 2] & 0xFC != data[2] & 0xFC:
+        pass
+    position, num_frames = 0, 0
+    while size > 0 and data[position : position + 2] == data[:2] and data[position + 2] & 0xFC == data[2] & 0xFC:
+        position += size - (data[2] >> 1 & 1) + (data[position + 2] >> 1 & 1)
+        num_frames += 1
+    if version not in _RATES_HZ or num_frames < 2 or position != len(data):
+        return None
+    return Structure(is_plain=True, known_s=num_frames * (1_152 if version == 3 else 576) / _RATES_HZ[version][rate])
 
 
 def _mp3_frame(data: bytes, at: int) -> tuple[int, int, tuple[int, bool], int] | None:
@@ -339,7 +355,19 @@ _BEGINNINGS = re.compile(
     rb"|caff\x00\x01|TTA1\x01\x00|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x1aE\xdf\xa3.{0,60}(?:webm|matroska)",
     re.DOTALL,
 )
-_MARKS = (b"ftyp", b"WAVE", b"fLaC", b"OggS\x00\x02", b"FORM", b"#!AMR", b"ID3", b"caff", b"TTA1", b"\x30\x26\xb2\x75", b"\x1aE\xdf\xa3")
+_MARKS = (
+    b"ftyp",
+    b"WAVE",
+    b"fLaC",
+    b"OggS\x00\x02",
+    b"FORM",
+    b"#!AMR",
+    b"ID3",
+    b"caff",
+    b"TTA1",
+    b"\x30\x26\xb2\x75",
+    b"\x1aE\xdf\xa3",
+)
 """How a recording begins, and a part of each that is quickly looked for."""
 
 

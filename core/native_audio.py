@@ -311,7 +311,9 @@ class NativeReader:
             words = "The MP4 file has no index (moov): it was cut off, or its recorder stopped before closing it. Copy it again"
             return AudioRefusal("undecodable", f"{words}, or have it repaired from another recording of the same device.")
         if isinstance(error, av.error.PatchWelcomeError):
-            return AudioRefusal("undecodable", "The recording uses a part of its coding that FFmpeg cannot decode; convert it to WAV.")
+            return AudioRefusal(
+                "undecodable", "The recording uses a part of its coding that FFmpeg cannot decode; convert it to WAV."
+            )
         return AudioRefusal("undecodable", "Not a recording that can be decoded: no decoder recognises what is in it.")
 
 
