@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from core.errors import AudioRefusal
 from core.native_audio import NativeReader, open_regular
-from core.records import SAMPLE_RATE_HZ
+from core.records import SAMPLE_RATE_HZ  # noqa: F401 - part of what this module says of audio
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +90,15 @@ class AudioReader:
         }
         return tuple(code for code, applies in found.items() if applies)
 
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether the channels cancel each other in the mixdown (valid after iteration)."""
-        return self._mix_power < MIN_MIX_SHARE * self._channel_power
+    def check_mix(self) -> None:
+        """Raises when the channels cancel each other in the mixdown (to be asked after iteration).
+
+        Raises:
+            AudioRefusal: `cancelled`.
+        """
+        if self._mix_power < MIN_MIX_SHARE * self._channel_power:
+            words = "The channels cancel each other in the mixdown (one is the other turned round), so that little of it is left"
+            raise AudioRefusal("cancelled", f"{words}; judge each channel by itself (--channels each).")
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         import torch

@@ -294,7 +294,7 @@ def _free_format(data: bytes) -> Structure | None:
 
 
 def _mp3_frame(data: bytes, at: int) -> tuple[int, int, tuple[int, bool], int] | None:
-    """Rate in Hz, samples, kind (version, whether mono) and bytes of the layer III frame there; None if there is none, or not all."""
+    """Rate in Hz, samples, kind (version, is mono) and bytes of the layer III frame there; None if none is there whole."""
     if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE6 != 0xE2:
         return None
     version, bits, rate = data[at + 1] >> 3 & 3, data[at + 2] >> 4, data[at + 2] >> 2 & 3

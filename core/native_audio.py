@@ -49,6 +49,8 @@ _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,eac3,flac,flv,gsm,ircam,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
     "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,qcp,rm,tak,tta,voc,w64,wav,wv"
 )
+_MAX_LINKS = 100
+"""So many links of an Ogg chain are opened anew; a file of more is made to keep somebody busy."""
 _STREAMS = {"aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "flac", "gsm", "mp3"}
 """Demuxers of formats that are frames up to the end of the file."""
 _STATING = {"aiff", "ape", "caf", "mov,mp4,m4a,3gp,3g2,mj2", "nistsphere", "tak", "tta", "w64", "wv"}
@@ -129,7 +131,7 @@ class NativeReader:
 
     @property
     def has_unread_bytes(self) -> bool:
-        """Whether the file holds bytes, behind the last frame or in frames that failed, which may be sound (valid after iteration)."""
+        """Whether bytes behind the last frame, or in frames that failed, may be sound (valid after iteration)."""
         num = max(self._structure.num_unread if self._structure else 0, self._num_lost)
         if num < MIN_UNREAD_BYTES and self._position:
             with open_regular(self.path) as file:
@@ -223,7 +225,9 @@ class NativeReader:
             self._is_stream = container.format.name in _STREAMS
             yield from self._frames_of(container, 0)
         # FFmpeg stops where the rate changes from one link of a chain of Ogg to the next, but reads each by itself.
-        while ogg and self._num_lost and (link := self._next_link()) is not None:
+        for _ in range(_MAX_LINKS):
+            if not (ogg and self._num_lost and (link := self._next_link()) is not None):
+                return
             self._position = link + 1
             with suppress(*_AV_FAILURES, AudioRefusal), open(self.path, "rb") as file, _open_av(FileFrom(file, link)) as container:
                 if _best_track(container).codec_context.name != codec:

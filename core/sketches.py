@@ -17,11 +17,6 @@ from core.quality import QualityMeter, has_sound, warnings_for
 from core.records import AudioInfo, SignalQuality
 from core.segments import WindowStream
 
-_CANCELLED = (
-    "The channels cancel each other in the mixdown (one is the other turned round), so that nothing of the speech is left in it; "
-    "judge each channel by itself (--channels each)."
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSketch:
@@ -93,8 +88,7 @@ class Decoding:
             for channel, track in enumerate(self._tracks):
                 yield from _placed(channel, track, track.stream.finish())
             self._warnings = reader.warnings
-            if reader.is_cancelled:
-                raise AudioRefusal("cancelled", _CANCELLED)
+            reader.check_mix()
         except AudioRefusal as refusal:
             self._refusal = refusal
 

@@ -14,7 +14,6 @@ from core.errors import ScanError
 from core.hostile_text import one_line
 from core.records import FoundFile, ScanSettings
 
-
 MAX_ENDINGS = 5
 """So many endings are named of what is left out; the rest is counted."""
 

@@ -15,6 +15,7 @@ from core.checkpoints import Detector
 from core.records import Audit, FoundFile, ScanSettings
 from core.scanning.cluster.connection import connected
 from core.scanning.cluster.fleet import Fleet
+from core.scanning.discovery import LeftOut
 from core.scanning.local_engine import Results
 from core.scanning.places import find_in
 from core.store.ledger import Ledger
