@@ -1,6 +1,6 @@
 """What a recording's bytes say of it without a decoder: whether it is plain and whole, how long it is, what lies behind its sound.
 
-Of WAV, FLAC, Ogg, MP3 and MP4; other formats are FFmpeg's alone. Reads what others wrote: every number may be a lie.
+Of WAV, FLAC, Ogg, MP3, MP4 and Matroska; other formats are FFmpeg's alone. Reads what others wrote: every number may be a lie.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Structure:
     """The length by the bytes there are, where none is stated."""
     num_unread: int = 0
     """Bytes that no decoder reaches."""
-    is_fragmented: bool = False
-    """Of an MP4 file: its sound comes in fragments, whose sum nobody states."""
+    states_no_length: bool = False
+    """Of an MP4 file in fragments, or Matroska without a duration: what FFmpeg finds is an estimate."""
     has_index: bool = True
     """False of an MP4 file that was never closed: nothing tells where its sound is."""
 
@@ -61,10 +61,15 @@ def _structure(file: BinaryIO, size_bytes: int) -> Structure | None:
         return _ogg(file.read(_MAX_WALKED_BYTES), size_bytes)
     if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6)):
         return _mpeg_audio(file, size_bytes)
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return Structure(states_no_length=not _MATROSKA_DURATION.search(file.read(2**16)))
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         return _mp4(file, size_bytes)
     return None
 
+
+_MATROSKA_DURATION = re.compile(rb"\x44\x89(?:\x84(?!\0{4}).{4}|\x88(?!\0{8}).{8})", re.DOTALL)
+"""The element Duration, a number of 4 or 8 bytes that is not 0."""
 
 # WAV ----------------------------------------------------------------------------------------------------------------------
 
@@ -345,7 +350,7 @@ def _mp4(file: BinaryIO, size_bytes: int) -> Structure:
             break
         boxes[name] += 1
         position += num_bytes
-    return Structure(is_fragmented=bool(boxes[b"moof"]), has_index=bool(boxes[b"moov"]))
+    return Structure(states_no_length=bool(boxes[b"moof"]), has_index=bool(boxes[b"moov"]))
 
 
 # What lies behind the sound ----------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ class NativeReader:
         self.decoded_s = 0.0
         """Length of what iteration has yielded so far."""
         self._is_plain = bool(self._structure and self._structure.is_plain)
-        self._position = self._num_lost = 0
+        self._position = self._num_lost = self._num_cut = 0
         self._is_stream, self._sound = False, None
         self.info = self._probe()
         """What the file declares."""
@@ -142,7 +142,7 @@ class NativeReader:
         max_s = max_duration_s(self._size_bytes)
         max_values = max(max_s * _MAX_VALUES_PER_S, self._size_bytes * _MAX_VALUES_PER_BYTE)
         self.decoded_s, num_values = 0.0, 0
-        self._position = self._num_lost = 0
+        self._position = self._num_lost = self._num_cut = 0
         for block in self._decoded():
             self.decoded_s += block.samples.shape[1] / block.sample_rate_hz
             num_values += block.samples.size
@@ -196,7 +196,7 @@ class NativeReader:
             if not done_s:
                 raise self._undecodable(error) from None
             self._num_lost = self._size_bytes
-        if self._num_lost and not done_s and not self.start_s:
+        if (self._num_lost or self._num_cut) and not done_s and not self.start_s:
             raise AudioRefusal("undecodable", f"The file is {self.info.container}, but none of its audio could be decoded.")
 
     def _av_blocks(self, skip_s: float) -> Iterator[NativeBlock]:
@@ -254,9 +254,12 @@ class NativeReader:
                         resampler = av.AudioResampler(format="flt")
                     for packed in resampler.resample(frame):
                         yield packed.to_ndarray().reshape(packed.samples, -1).T, packed.sample_rate
+                num_lost = 0
             except _AV_FAILURES:
                 # One broken packet; the next may be whole. What FFmpeg takes for a packet in tags is none.
-                self._num_lost += packet.size if packet.pos is None or self._is_sound(packet.pos) else 0
+                num_lost = packet.size if packet.pos is None or self._is_sound(packet.pos) else 0
+            if packet.size:  # a last packet that fails is what was cut off
+                self._num_lost, self._num_cut = self._num_lost + self._num_cut, num_lost
 
     def _is_sound(self, position: int) -> bool:
         if self._sound is None:
@@ -295,7 +298,9 @@ class NativeReader:
         track_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         whole_s = container.duration / av.time_base if container.duration else None
         name, structure = container.format.name, self._structure or Structure()
-        if name in _STATING and not structure.is_fragmented:
+        if structure.states_no_length:
+            self.known_s = None
+        elif name in _STATING:
             self.known_s = track_s
         elif name == "matroska,webm" and len(container.streams) == 1 and whole_s:
             self.known_s = whole_s - float((stream.start_time or 0) * stream.time_base)
@@ -305,7 +310,9 @@ class NativeReader:
             codec=_CODEC_NAMES.get(codec, codec),
             sample_rate_hz=stream.rate or 0,
             num_channels=stream.channels or 1,
-            duration_s=self.known_s or structure.estimated_s or (None if name == "flac" else track_s or whole_s),
+            duration_s=self.known_s
+            or structure.estimated_s
+            or (None if name == "flac" and self._structure else track_s or whole_s),
             size_bytes=self._size_bytes,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -34,17 +35,18 @@ def by_ffmpeg(
     **options: str,
 ) -> bytes:
     """A recording by PyAV; `options` are the container's."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container, options=options) as out:
+    path = Path(tempfile.mkdtemp()) / "recording"  # an index that is put first needs a file
+    with av.open(str(path), "w", format=container, options=options) as out:
         stream = out.add_stream(codec, rate=rate_hz, layout=layout)
         stream.bit_rate = 12_200 if "amr" in codec else 128_000 if "ac3" in codec else 48_000
         _encode(out, stream, samples, start_s)
-    return file.getvalue()
+    return path.read_bytes()
 
 
 def _encode(out: av.container.OutputContainer, stream: av.AudioStream, samples: np.ndarray, start_s: float = 0.0) -> None:
     rate_hz, context = stream.rate, stream.codec_context
-    context.open()
+    if not context.is_open:
+        context.open()
     resampler = av.AudioResampler(
         format=context.format, layout=context.layout, rate=rate_hz, frame_size=context.frame_size or 1_024
     )
