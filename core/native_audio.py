@@ -132,7 +132,8 @@ class NativeReader:
     @property
     def has_unread_bytes(self) -> bool:
         """Whether bytes behind the last frame, or in frames that failed, may be sound (valid after iteration)."""
-        num = max(self._structure.num_unread if self._structure else 0, self._num_lost)
+        num_lost = self._num_lost + (0 if self.is_truncated else self._num_cut)
+        num = max(self._structure.num_unread if self._structure else 0, num_lost)
         if num < MIN_UNREAD_BYTES and self._position:
             with open_regular(self.path) as file:
                 num = num_unread_after(file, self._position, self._size_bytes, is_stream=self._is_stream)
@@ -258,7 +259,7 @@ class NativeReader:
             except _AV_FAILURES:
                 # One broken packet; the next may be whole. What FFmpeg takes for a packet in tags is none.
                 num_lost = packet.size if packet.pos is None or self._is_sound(packet.pos) else 0
-            if packet.size:  # a last packet that fails is what was cut off
+            if packet.size:  # a last packet that fails may be one that was cut off
                 self._num_lost, self._num_cut = self._num_lost + self._num_cut, num_lost
 
     def _is_sound(self, position: int) -> bool:
