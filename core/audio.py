@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from core.errors import AudioRefusal
-from core.native_audio import native_blocks, open_regular, probe
-from core.records import SAMPLE_RATE_HZ, AudioInfo
+from core.native_audio import NativeReader, open_regular
+from core.records import SAMPLE_RATE_HZ  # noqa: F401 - part of what this module says of audio
 
 if TYPE_CHECKING:
     import torch
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 MIN_DURATION_S = 0.5
 """Shorter recordings are refused: half a second holds a syllable or two, too little to judge."""
 EXTENSIONS = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .sph .gsm "
-    ".m4a .aac .amr .awb .wma .webm .mp4 .m4v .mkv .mka .mov .3gp .3g2 .ac3 .wv .ape .tta".split()
+    ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .ogx .ogv .spx .opus .mp1 .mp2 .mp3 .mpa .mpga .aiff .aif .aifc .au .snd .caf "
+    ".sph .nist .gsm .voc .m4a .m4b .m4r .mp4 .m4v .mov .3gp .3gpp .3g2 .3ga .f4a .f4v .aac .adts .amr .awb .ac3 .eac3 .ec3 .dts "
+    ".wma .wmv .asf .webm .weba .mkv .mka .avi .flv .mpg .mpeg .vob .ts .mts .m2ts .rm .ra .wv .ape .tta .tak .mpc .dsf .dss "
+    ".qcp .sf .ircam".split()
 )
-"""File name endings that a scan looks at by default."""
+"""File name endings that a scan looks at by default: those of the formats that FFmpeg reads from one file."""
+MIN_MIX_SHARE = 0.1
+"""A mixdown keeps at least the power of channels that have nothing in common; with less than this of it, they cancel each other."""
 
 Channels = Literal["mix", "each"]
 
@@ -60,10 +64,11 @@ class AudioReader:
         self.path = path
         self.channels = channels
         self.start_s = start_s
-        self.info = probe(path)
+        self._native = NativeReader(path)
+        self.info = self._native.info
         self.num_samples = 0
         """Samples yielded so far, at 16 kHz."""
-        self._declared_short = _declares_more_than_it_holds(path, self.info)
+        self._mix_power = self._channel_power = 0.0
 
     @property
     def num_channels(self) -> int:
@@ -72,9 +77,28 @@ class AudioReader:
 
     @property
     def is_truncated(self) -> bool:
-        """Whether clearly less came out than the container declares (valid after iteration)."""
-        declared_s = (self.info.duration_s or 0.0) - self.start_s
-        return self._declared_short or self.num_samples / SAMPLE_RATE_HZ < 0.98 * declared_s - 0.1
+        """Whether clearly less came out than the file states; nothing is missed of a length that it does not state."""
+        return self._native.is_truncated
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Codes of `core.terms.WARNINGS` about what was not read (valid after iteration)."""
+        found = {
+            "truncated": self.is_truncated,
+            "more_tracks": self._native.num_tracks > 1,
+            "unread_bytes": self._native.has_unread_bytes,
+        }
+        return tuple(code for code, applies in found.items() if applies)
+
+    def check_mix(self) -> None:
+        """Raises when the channels cancel each other in the mixdown (to be asked after iteration).
+
+        Raises:
+            AudioRefusal: `cancelled`.
+        """
+        if self._mix_power < MIN_MIX_SHARE * self._channel_power:
+            words = "The channels cancel each other in the mixdown (one is the other turned round), so that little of it is left"
+            raise AudioRefusal("cancelled", f"{words}; judge each channel by itself (--channels each).")
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         import torch
@@ -82,11 +106,18 @@ class AudioReader:
         from core.resample import StreamResampler
 
         self.num_samples = 0
-        resampler = StreamResampler(self.info.sample_rate_hz)
-        first_frame = round(self.start_s * self.info.sample_rate_hz)
-        for block in native_blocks(self.path, self.info, first_frame=first_frame):
-            yield from self._emit(resampler.push(self._checked(torch.from_numpy(block))))
-        yield from self._emit(resampler.flush())
+        self._mix_power = self._channel_power = 0.0
+        self._native.start_s = self.start_s
+        resampler, rate_hz = None, None
+        for block in self._native:
+            if block.sample_rate_hz != rate_hz:
+                if resampler is not None:
+                    yield from self._emit(resampler.flush())
+                rate_hz = block.sample_rate_hz
+                resampler = StreamResampler(rate_hz)
+            yield from self._emit(resampler.push(self._checked(torch.from_numpy(block.samples))))
+        if resampler is not None:
+            yield from self._emit(resampler.flush())
         if self.num_samples == 0:
             raise AudioRefusal("empty", "The file's header is fine but it holds no audio samples.")
 
@@ -99,12 +130,18 @@ class AudioReader:
         if not block.sum().isfinite() and not block.isfinite().all():
             raise AudioRefusal("non_finite", "The samples hold NaN or infinite values; export the recording again.")
         if self.channels == "mix":
-            return block.mean(dim=0, keepdim=True) if len(block) > 1 else block
-        if len(block) != self.num_channels:
-            raise AudioRefusal(
-                "undecodable", f"The header declares {self.num_channels} channels and {len(block)} are decoded; score the mixdown."
-            )
-        return block
+            return self._mixed(block) if len(block) > 1 else block
+        if len(block) == self.num_channels:
+            return block
+        # Where the number of channels changes midway, or the header is wrong, nobody knows which is which.
+        return block.mean(dim=0, keepdim=True).expand(self.num_channels, -1)
+
+    def _mixed(self, block: torch.Tensor) -> torch.Tensor:
+        mix = block.mean(dim=0, keepdim=True)
+        # Of the mean of n independent channels: the sum of their powers by n squared.
+        self._channel_power += float(block.square().sum()) / len(block) ** 2
+        self._mix_power += float(mix.square().sum())
+        return mix
 
 
 def load(path: str | os.PathLike[str], *, channels: Channels = "mix") -> torch.Tensor:
@@ -116,14 +153,3 @@ def load(path: str | os.PathLike[str], *, channels: Channels = "mix") -> torch.T
     import torch
 
     return torch.cat(list(AudioReader(path, channels=channels)), dim=1)
-
-
-def _declares_more_than_it_holds(path: str | os.PathLike[str], info: AudioInfo) -> bool:
-    """Whether a RIFF header claims more bytes than the file has (libsndfile silently shortens its own count)."""
-    if info.container not in ("WAV", "WAVEX"):
-        return False
-    with open(path, "rb") as file:
-        header = file.read(8)
-    declared = int.from_bytes(header[4:8], "little")
-    # 0 and 0xFFFFFFFF are what streaming writers leave for "unknown".
-    return header[:4] == b"RIFF" and 0 < declared < 0xFFFF_FF00 and declared + 8 > info.size_bytes + 1

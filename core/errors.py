@@ -76,6 +76,7 @@ REFUSAL_CODES = {
     "decoder_crashed": "decoding it ended the process that tried",
     "decoder_hung": "decoding it came to no end",
     "non_finite": "the samples hold NaN or infinity",
+    "cancelled": "the channels cancel each other in the mixdown",
     "silent": "nothing louder than -60 dBFS",
     "no_speech": "not enough speech-like signal",
     "no_score": "the detector's network gives no finite score",

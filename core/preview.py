@@ -76,6 +76,11 @@ def _reduced(blocks: Iterable[np.ndarray], expected: float, start_s: float = 0.0
     lows, highs, powers, total = [], [], [], 0
     kept = np.zeros(0, dtype=np.float32)
     for block in blocks:
+        num_columns = sum(map(len, lows))
+        if num_columns >= 2 * MAX_COLUMNS and num_columns % 2 == 0:  # longer than expected: two columns become one
+            lows, highs = [np.concatenate(lows).reshape(-1, 2).min(axis=1)], [np.concatenate(highs).reshape(-1, 2).max(axis=1)]
+            powers = [np.concatenate(powers).reshape(-1, 2, _FFT_SAMPLES // 4).mean(axis=1)]
+            num_samples *= 2
         total += len(block)
         kept = np.concatenate([kept, block])
         whole = len(kept) // num_samples

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import scipy.fft
@@ -28,6 +29,8 @@ MIN_ACTIVE_S = 0.3
 MIN_MODULATION_DB = 3.0
 """Spread (10th to 90th percentile) of the active frames' levels; steady tones and noise stay below 1 dB."""
 
+_MIN_ACTIVE_FRAMES = math.ceil(MIN_ACTIVE_S * SAMPLE_RATE_HZ / FRAME_SAMPLES)
+
 _LOSSY = {"OPUS", "VORBIS", "MP1", "MP2", "AAC", "AMR_NB", "AMRNB", "AMR_WB", "AMRWB", "WMAV1", "WMAV2", "WMAPRO"}
 _LOSSY |= {"MP3", "MP3FLOAT", "GSM610", "LIBOPUS", "AMRNB_FIXED", "GSM", "GSM_MS", "AC3", "EAC3"}
 _FULL_SCALE = 0.999
@@ -37,7 +40,7 @@ _HANN = np.hanning(_SPECTRUM_BLOCK + 1)[:-1].astype(np.float32)
 
 
 def frame_levels_db(samples: torch.Tensor) -> torch.Tensor:
-    """RMS level of each whole 20 ms frame, dB re full scale.
+    """RMS level of each whole 20 ms frame about the mean of all, dB re full scale: a recorder's offset is no sound.
 
     Args:
         samples: `[..., time]` at 16 kHz.
@@ -46,7 +49,10 @@ def frame_levels_db(samples: torch.Tensor) -> torch.Tensor:
         `[..., frame]`, at least -120 dB.
     """
     num_frames = samples.shape[-1] // FRAME_SAMPLES
-    frames = samples[..., : num_frames * FRAME_SAMPLES].unflatten(-1, (num_frames, FRAME_SAMPLES))
+    samples = samples[..., : num_frames * FRAME_SAMPLES]
+    if num_frames:
+        samples = samples - samples.mean(dim=-1, keepdim=True)
+    frames = samples.unflatten(-1, (num_frames, FRAME_SAMPLES))
     power = torch.linalg.vector_norm(frames, dim=-1).square() / FRAME_SAMPLES
     return 10 * torch.log10(power.clamp_min(1e-12))
 
@@ -88,7 +94,7 @@ class QualityMeter:
     def result(self) -> SignalQuality:
         """The measurements on all blocks so far."""
         levels = np.array(self._levels, dtype=np.float32)
-        active = levels[_is_active(levels)]
+        active = levels[_is_speech_like(levels)]
         level_db = 10 * math.log10(float((10 ** (active / 10)).mean())) if len(active) else -120.0
         return SignalQuality(
             level_db=level_db,
@@ -109,14 +115,11 @@ class QualityMeter:
         levels = np.array(self._levels, dtype=np.float32)
         if levels.max() < ACTIVE_DB:
             raise AudioRefusal("silent", f"Silent: nothing is louder than {ACTIVE_DB:.0f} dBFS.")
-        active = levels[_is_active(levels)]
+        active = levels[_is_speech_like(levels)]
         active_s = len(active) * FRAME_SAMPLES / SAMPLE_RATE_HZ
         if active_s < MIN_ACTIVE_S:
             raise AudioRefusal("no_speech", f"Only {active_s:.2f} s of sound; at least {MIN_ACTIVE_S} s is needed.")
-        # The 10th and 90th percentile; np.quantile takes ten times as long on so few.
-        lowest_db, highest_db = np.interp((0.1, 0.9), np.linspace(0, 1, len(active)), np.sort(active))
-        spread_db = float(highest_db - lowest_db)
-        if spread_db < MIN_MODULATION_DB:
+        if (spread_db := _spread_db(active)) < MIN_MODULATION_DB:
             raise AudioRefusal(
                 "no_speech",
                 f"A steady sound, not speech: its level varies by {spread_db:.1f} dB, "
@@ -130,8 +133,17 @@ class QualityMeter:
         return float(above[-1]) * SAMPLE_RATE_HZ / _SPECTRUM_BLOCK
 
 
-def warnings_for(quality: SignalQuality, info: AudioInfo, *, duration_s: float, is_truncated: bool) -> tuple[str, ...]:
-    """Codes of `WARNINGS` that apply, in the order of that table, but `unfamiliar`, which the detector says."""
+def warnings_for(
+    quality: SignalQuality, info: AudioInfo, *, duration_s: float, of_reading: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Codes of `WARNINGS` that apply, in the order of that table, but `unfamiliar`, which the detector says.
+
+    Args:
+        quality: of the channel.
+        info: what the file declares.
+        duration_s: length of what was decoded.
+        of_reading: codes of `AudioReader.warnings`.
+    """
     bits_per_s = 8 * info.size_bytes / max(duration_s, 0.1) / max(1, info.num_channels)
     applies = {
         "narrowband": quality.bandwidth_hz < 4_300 or info.sample_rate_hz <= NARROWBAND_HZ,
@@ -139,14 +151,46 @@ def warnings_for(quality: SignalQuality, info: AudioInfo, *, duration_s: float, 
         "much_silence": quality.silence_share > 0.6,
         "compressed": info.codec.upper() in _LOSSY and bits_per_s < 24_000,
         "short": duration_s < 2.0,
-        "truncated": is_truncated,
         "quiet": quality.level_db < -45.0,
     }
-    return tuple(code for code in WARNINGS if applies.get(code))
+    return tuple(code for code in WARNINGS if applies.get(code) or code in of_reading)
 
 
 def _is_active(levels: np.ndarray) -> np.ndarray:
-    return levels > max(ACTIVE_DB, levels.max(initial=ACTIVE_DB) - ACTIVE_RANGE_DB)
+    """Which frames are sound, neither silent nor far below the loudest.
+
+    A beep or a knock, too short to be judged, is left out where what lies below is enough and no steady noise.
+    """
+    layers = list(_layers(levels))
+    is_enough = layers[0].sum() >= _MIN_ACTIVE_FRAMES
+    return layers[0] if is_enough else next((layer for layer in layers[1:] if _is_modulated(levels[layer])), layers[0])
+
+
+def _is_speech_like(levels: np.ndarray) -> np.ndarray:
+    """As `_is_active`, but a longer steady sound is left out as well."""
+    return next((layer for layer in _layers(levels) if _is_modulated(levels[layer])), _is_active(levels))
+
+
+def _is_modulated(active: np.ndarray) -> bool:
+    return len(active) >= _MIN_ACTIVE_FRAMES and _spread_db(active) >= MIN_MODULATION_DB
+
+
+def _layers(levels: np.ndarray) -> Iterator[np.ndarray]:
+    """Which frames lie within `ACTIVE_RANGE_DB` of the loudest; then of the loudest of those below, and so on down to silence."""
+    below = math.inf
+    while True:
+        highest = levels.max(initial=ACTIVE_DB, where=levels < below)
+        above = max(ACTIVE_DB, highest - ACTIVE_RANGE_DB)
+        yield (levels > above) & (levels < below)
+        if above == ACTIVE_DB:
+            return
+        below = above
+
+
+def _spread_db(active: np.ndarray) -> float:
+    """Distance of the 10th and the 90th percentile; np.quantile takes ten times as long on so few."""
+    lowest_db, highest_db = np.interp((0.1, 0.9), np.linspace(0, 1, len(active)), np.sort(active))
+    return float(highest_db - lowest_db)
 
 
 def active_frames(samples: torch.Tensor) -> torch.Tensor:

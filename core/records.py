@@ -171,7 +171,7 @@ class Audit:
     requested: str
     """What the analyst last asked for: `run`, `pause` or `cancel`."""
     message: str | None
-    """Why it failed, for the analyst."""
+    """Why it failed, or what of the folder was left out, for the analyst."""
     worker: str | None
     """`host:pid:token` of the process that scores it."""
     heartbeat_at: float | None

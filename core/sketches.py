@@ -70,7 +70,7 @@ class Decoding:
         self._sha256: str | None = None
         self._info: AudioInfo | None = None
         self._refusal: AudioRefusal | None = None
-        self._is_truncated = False
+        self._warnings: tuple[str, ...] = ()
         self._tracks: list[_Track] = []
 
     def windows(self) -> Iterator[tuple[int, int, torch.Tensor]]:
@@ -87,7 +87,8 @@ class Decoding:
                     yield from _placed(channel, track, track.stream.push(samples))
             for channel, track in enumerate(self._tracks):
                 yield from _placed(channel, track, track.stream.finish())
-            self._is_truncated = reader.is_truncated
+            self._warnings = reader.warnings
+            reader.check_mix()
         except AudioRefusal as refusal:
             self._refusal = refusal
 
@@ -106,7 +107,7 @@ class Decoding:
         except AudioRefusal as refusal:
             return ChannelSketch(name=name, starts=starts, duration_s=duration_s, refusal=(refusal.code, str(refusal)))
         quality = track.meter.result()
-        warnings = warnings_for(quality, self._info, duration_s=duration_s, is_truncated=self._is_truncated)
+        warnings = warnings_for(quality, self._info, duration_s=duration_s, of_reading=self._warnings)
         return ChannelSketch(name=name, starts=starts, duration_s=duration_s, quality=quality, warnings=warnings)
 
 

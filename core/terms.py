@@ -31,6 +31,8 @@ WARNINGS = {
     "compressed": "Lossy coding at a low bit rate (under 24 kbit/s per channel) hides the traces of synthesis.",
     "short": "Shorter than 2 s: little evidence, read the score with care.",
     "truncated": "The file ends before the length that its header declares; what is there was judged.",
+    "more_tracks": "The file holds further sound tracks, which were not judged. Save each as a file of its own to judge it.",
+    "unread_bytes": "The file holds bytes that no decoder reaches and that may be more sound; they were not judged.",
     "quiet": "Very quiet: the active parts are below -45 dBFS.",
     "unfamiliar": "Unlike the recordings that the detector was trained on.",
 }

@@ -16,6 +16,7 @@ from core.audio import AudioReader, load, sha256_of
 from core.errors import AudioRefusal
 from core.native_audio import probe
 from core.resample import SAMPLE_RATE_HZ, StreamResampler, _resampling
+from core.sketches import Decoding
 
 LOST_SYNC = Path(__file__).parents[2] / "shared" / "fixtures" / "flac_lost_sync"
 
@@ -157,6 +158,26 @@ def test_stereo_is_mixed_or_kept_apart(tmp_path: Path, speech_like) -> None:
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
     assert np.allclose(load(tmp_path / "a.wav")[0], (left + right) / 2, atol=1e-6)
     assert np.allclose(load(tmp_path / "a.wav", channels="each"), [left, right], atol=1e-6)
+
+
+def test_channels_that_cancel_are_told_from_silence(tmp_path: Path, speech_like) -> None:
+    left, right = speech_like(2.0, 1), speech_like(2.0, 2)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(len(left))
+    for number, (other, is_cancelled) in enumerate(
+        ((-left, True), (noise - 0.9 * left, True), (right, False), (left, False), (0 * left, False), (-0.3 * left, False))
+    ):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.stack([left, other], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
+        for channels in ("mix", "each"):
+            decoding = Decoding(path, channels, 64_000)
+            assert len(list(decoding.windows())) > 0 or is_cancelled
+            refusals = [channel.refusal and channel.refusal[0] for channel in decoding.sketch().channels]
+            expected = "cancelled" if is_cancelled and channels == "mix" else None
+            assert refusals[0] == expected
+    soundfile.write(path, np.stack([left, -left], axis=1), SAMPLE_RATE_HZ)
+    decoding = Decoding(path, "mix", 64_000)
+    list(decoding.windows())
+    assert "judge each channel by itself" in decoding.sketch().channels[0].refusal[1]
 
 
 def test_long_files_come_in_bounded_blocks(tmp_path: Path, speech_like) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from permissions import ordinary_user
 
 from core.errors import ScanError
 from core.records import ScanSettings
-from core.scanning.discovery import find_files
+from core.scanning.discovery import LeftOut, find_files
 
 
 def make(folder: Path, *names: str | bytes) -> None:
@@ -40,6 +41,30 @@ def test_sound_endings_in_any_case(tmp_path: Path) -> None:
     assert found(tmp_path, all_files=True) == sorted(
         [b"a.wav", b"b.FLAC", b"c.Mp3", b"d.m4a", b"e.txt", b"f", b"wav", b"g.wav.txt"]
     )
+
+
+def test_what_its_ending_leaves_out_is_counted(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "b.TXT", "c/d.txt", "e", ".hidden.txt", "f.a_very_long_ending_that_is_none", "g.x\u202ey")
+    left_out = LeftOut()
+    assert len(list(find_files(str(tmp_path), ScanSettings(), left_out=left_out))) == 1
+    assert left_out.endings == {".txt": 2, "": 1, ".a_very_long": 1, r".x\u202ey": 1}
+    words = r"5 files left out by their ending: 2 .txt, 1 without one, 1 .a_very_long, 1 .x\u202ey"
+    assert left_out.sentence == f"{words} (--all-files tries them too)."
+    left_out.places += ["x is a link that leads out of the folder", "y"]
+    assert left_out.sentence.startswith("Left out: x is a link that leads out of the folder, and 1 more. 5 files")
+    for settings in (ScanSettings(all_files=True), ScanSettings(pattern="*.wav")):
+        left_out = LeftOut()
+        list(find_files(str(tmp_path), settings, left_out=left_out))
+        assert (left_out.ending_words, left_out.sentence) == ("", None)
+    many = LeftOut(endings=Counter({f".{i}": 10 - i for i in range(8)}))
+    assert many.ending_words == "52 files left out by their ending: 10 .0, 9 .1, 8 .2, 7 .3, 6 .4, 12 others"
+    assert LeftOut(endings=Counter({".md": 1})).ending_words == "1 file left out by its ending: 1 .md"
+
+
+def test_endings_of_what_ffmpeg_reads(tmp_path: Path) -> None:
+    names = [f"a.{ending}" for ending in "wave snd spx m4b oga aif caf 3gp wv w64 aifc amr awb 3gpp weba mpga mp2 ts dss".split()]
+    make(tmp_path, *names)
+    assert sorted(found(tmp_path)) == sorted(name.encode() for name in names)
 
 
 def test_hidden_names_are_left_out_unless_wanted(tmp_path: Path) -> None:
@@ -96,11 +121,11 @@ def test_links_are_followed_within_the_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "audio" / "b" / "nested").symlink_to("../out")
     (tmp_path / "audio" / "b" / "second").symlink_to(tmp_path / "audio-2")
     (tmp_path / "audio" / "out.txt").symlink_to("../elsewhere/x.wav")  # not wanted
-    left_out: list[str] = []
-    files = list(find_files(str(tmp_path / "audio"), ScanSettings(), on_left_out=left_out.append))
+    left_out = LeftOut()
+    files = list(find_files(str(tmp_path / "audio"), ScanSettings(), left_out=left_out))
     assert [file.path_bytes for file in files] == [b"a.wav", b"d.wav", b"0/c.wav"]
     names = ["out", "out.wav", "0/nested", "0/second"]
-    assert left_out == [f"{name} is a link that leads out of the folder" for name in names]
+    assert left_out.places == [f"{name} is a link that leads out of the folder" for name in names]
     (tmp_path / "link").symlink_to(tmp_path / "audio")  # what is audited may be a link itself
     assert found(tmp_path / "link") == [b"a.wav", b"d.wav", b"0/c.wav"]
 
@@ -135,14 +160,14 @@ def test_folders_deeper_than_a_path_can_say(tmp_path: Path) -> None:
             Path("x.wav").write_bytes(b"x")
     finally:
         os.chdir(here)
-    left_out: list[str] = []
-    files = list(find_files(str(tmp_path), ScanSettings(), on_left_out=left_out.append))
+    left_out = LeftOut()
+    files = list(find_files(str(tmp_path), ScanSettings(), left_out=left_out))
     below = [file.path_bytes for file in files if file.path_bytes.startswith(b"ddd")]
     assert len(files) == len(below) + 2
     assert 15 < len(below) < 24
     assert max(map(len, below)) > 3_000
-    assert len(left_out) == 1
-    assert left_out[0].endswith("could not be opened (File name too long)")
+    assert len(left_out.places) == 1
+    assert left_out.places[0].endswith("could not be opened (File name too long)")
 
 
 def test_folders_thousands_deep(tmp_path: Path) -> None:
@@ -162,12 +187,12 @@ def test_folders_thousands_deep(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     make(tmp_path, "a.wav", "closed/b.wav", "open/c.wav")
     (tmp_path / "closed").chmod(0)
-    left_out: list[str] = []
+    left_out = LeftOut()
     with ordinary_user():
-        files = list(find_files(str(tmp_path), ScanSettings(), on_left_out=left_out.append))
+        files = list(find_files(str(tmp_path), ScanSettings(), left_out=left_out))
     (tmp_path / "closed").chmod(0o700)
     assert [file.path_bytes for file in files] == [b"a.wav", b"open/c.wav"]
-    assert left_out == ["closed could not be opened (Permission denied)"]
+    assert left_out.places == ["closed could not be opened (Permission denied)"]
 
 
 def test_the_folder_itself_must_be_there_and_open(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from core import native_audio
 from core.audio import AudioReader, sha256_of
 from core.errors import REFUSAL_CODES, AudioRefusal
 from core.hostile_text import one_line
-from core.native_audio import max_duration_s, native_blocks, probe
+from core.native_audio import NativeReader, max_duration_s, probe
 from core.records import AuditStatus, ScanSettings
 from core.scanning.fuzz import case_of, run_cases, table, whole_recordings, with_ogg_checksums
 from core.scanning.scan import prepare_audit, run_audit
@@ -85,7 +85,7 @@ def test_a_small_file_that_expands_to_hours_is_refused(tmp_path: Path, monkeypat
             file.write(np.zeros(8_000 * 30))
     assert path.stat().st_size < 30_000  # 270 s
     with pytest.raises(AudioRefusal, match="bytes decode to more than") as refusal:
-        for _ in native_blocks(path, probe(path)):
+        for _ in NativeReader(path):
             pass
     assert refusal.value.code == "too_long"
 
@@ -99,7 +99,7 @@ def test_a_small_file_of_many_channels_is_refused(tmp_path: Path, monkeypatch: p
             file.write(np.zeros((192_000 * 5, 8)))
     assert path.stat().st_size < 100_000  # 20 s, 31 million values where 1,000 s would have 10 million
     with pytest.raises(AudioRefusal, match="bytes decode to more than") as refusal:
-        for _ in native_blocks(path, probe(path)):
+        for _ in NativeReader(path):
             pass
     assert refusal.value.code == "too_long"
 
@@ -117,7 +117,7 @@ def test_headers_that_ask_for_too_much(tmp_path: Path) -> None:
         probe(many)
     wide = tmp_path / "wide.wav"
     soundfile.write(wide, np.zeros((200_000, 64), dtype=np.float32), 384_000)
-    blocks = list(native_blocks(wide, probe(wide)))
+    blocks = [block.samples for block in NativeReader(wide)]
     assert max(block.size for block in blocks) <= native_audio.MAX_BLOCK_VALUES
     assert sum(block.shape[1] for block in blocks) == 200_000
 
@@ -132,7 +132,7 @@ def test_eight_channels_by_ffmpeg(tmp_path: Path) -> None:
         frame.sample_rate = 48_000
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    decoded = np.concatenate(list(native_blocks(path, probe(path))), axis=1)
+    decoded = np.concatenate([block.samples for block in NativeReader(path)], axis=1)
     assert np.allclose(decoded, loudness[:, None] * tone, atol=1e-6)
 
 

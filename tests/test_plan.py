@@ -12,6 +12,7 @@ import soundfile
 
 from core.detect import Scorer
 from core.errors import ScanError
+from core.native_audio import probe
 from core.records import ScanSettings
 from core.scanning import plan
 from core.scanning.plan import dry_run
@@ -39,6 +40,19 @@ def test_counts_sizes_hours_and_formats(folder: Path) -> None:
     assert found.example_paths == ("a.wav", "e.flac", "f.wav", "b/c.wav", "b/d.wav")
     assert found.num_narrowband == 0
     assert found.expected_s is None
+    assert found.ending_words == "1 file left out by its ending: 1 .txt"
+
+
+def test_what_states_no_length_counts_as_the_others_do(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros(16_000 * 4), 16_000)
+    unknown = bytearray((tmp_path / "a.flac").read_bytes())
+    unknown[21] &= 0xF0  # STREAMINFO's number of samples, 36 bits
+    unknown[22:26] = bytes(4)
+    (tmp_path / "b.flac").write_bytes(unknown)
+    assert probe(tmp_path / "b.flac").duration_s is None
+    assert dry_run(str(tmp_path), ScanSettings()).hours == pytest.approx(8 / 3_600)
+    (tmp_path / "a.flac").unlink()
+    assert dry_run(str(tmp_path), ScanSettings()).hours == pytest.approx(10 / 3_600)
 
 
 def test_telephone_files_are_extrapolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import soundfile
 
 from core.errors import AudioRefusal
 from core.explanation.excerpts import read_excerpt
-from core.preview import PART_S, part_starts, part_with_highest, preview_samples, read_part
+from core.preview import MAX_COLUMNS, PART_S, _reduced, part_starts, part_with_highest, preview_samples, read_part
 from core.records import SAMPLE_RATE_HZ, SegmentScore
 
 
@@ -37,6 +37,18 @@ def test_a_tone_is_drawn_at_its_pitch_at_its_time_in_the_recording() -> None:
     assert loudest.min() == loudest.max() == 1_000.0
     assert preview.high == pytest.approx(0.5, abs=1e-3)
     assert preview.low == pytest.approx(-0.5, abs=1e-3)
+
+
+def test_a_recording_of_unknown_length_is_drawn_in_bounded_columns() -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(30 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ).astype(np.float32)
+    quiet = 0.1 * tone
+    preview = _reduced([*[tone] * 4, *[quiet] * 8, *[tone] * 8], 60.0 * SAMPLE_RATE_HZ)  # 10 minutes where 1 was expected
+    assert preview.duration_s == 600.0
+    assert MAX_COLUMNS <= len(preview.time_s) < 3 * MAX_COLUMNS
+    assert len(preview.time_s) == len(preview.low) == len(preview.high) == preview.level_db.shape[1]
+    loud = preview.time_s[preview.high > 0.4]
+    assert loud[loud < 300].max() == pytest.approx(120, abs=1)
+    assert loud[loud > 300].min() == pytest.approx(360, abs=1)
 
 
 def test_a_part_of_a_long_recording_is_read_without_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

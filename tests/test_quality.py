@@ -40,8 +40,10 @@ def refusal_of(samples: torch.Tensor) -> AudioRefusal:
 
 
 def test_frame_levels_by_hand() -> None:
-    samples = torch.cat([torch.full((320,), 0.1), torch.zeros(320), torch.full((100,), 1.0)])
+    signs = torch.tensor([1.0, -1.0]).repeat(160)
+    samples = torch.cat([0.1 * signs, torch.zeros(320), torch.full((100,), 1.0)])
     assert frame_levels_db(samples).tolist() == pytest.approx([-20.0, -120.0])
+    assert frame_levels_db(samples[:640] + 0.5).tolist() == pytest.approx([-20.0, -120.0], abs=1e-3)  # an offset is no sound
     assert frame_levels_db(torch.ones(2, 3, 640)).shape == (2, 3, 2)
 
 
@@ -104,6 +106,32 @@ def test_what_cannot_be_judged_is_refused(samples: torch.Tensor, code: str, word
     assert words in str(refusal)
 
 
+def test_an_offset_hides_no_speech(speech_like: Callable) -> None:
+    speech = 0.1 * torch.from_numpy(speech_like(4.0))
+    for offset in (0.05, -0.3):
+        meter, plain = measured(speech + offset), measured(speech)
+        meter.check()
+        assert meter.result().level_db == pytest.approx(plain.result().level_db, abs=0.1)
+        assert meter.result().silence_share == pytest.approx(plain.result().silence_share, abs=0.01)
+        assert has_sound(speech + offset)
+    assert refusal_of(tone(2.0) + 0.2).code == "no_speech"
+    assert refusal_of(torch.full((32_000,), 0.3)).code == "silent"
+
+
+@pytest.mark.parametrize("beep_s", [0.02, 0.1, 0.28, 0.5, 2.0])
+def test_a_beep_hides_no_quiet_speech(speech_like: Callable, beep_s: float) -> None:
+    speech = torch.from_numpy(speech_like(4.0))
+    quiet = speech * 10 ** (-55 / 20) / speech.square().mean().sqrt()
+    meter = measured(torch.cat([tone(beep_s, 0.9), quiet]))
+    meter.check()
+    assert meter.result().level_db < -45.0
+    assert has_sound(torch.cat([tone(beep_s, 0.9), quiet])[:64_000])
+    # Behind a beep, noise and silence are no speech.
+    for rest in (noise(4.0, 0.005), torch.zeros(64_000)):
+        assert refusal_of(torch.cat([tone(beep_s, 0.9), rest])).code == "no_speech"
+    assert not has_sound(torch.cat([tone(0.1, 0.9), noise(3.9, 0.005)]))
+
+
 def test_boundary_of_the_level_modulation() -> None:
     # A tone whose 20 ms frames alternate between two levels has exactly their distance as its spread.
     for spread_db, passes in ((2.8, False), (3.2, True)):
@@ -123,37 +151,39 @@ def test_an_hour_can_be_checked() -> None:
 
 
 def test_no_warning_for_a_good_recording() -> None:
-    assert warnings_for(QUALITY, INFO, duration_s=4.0, is_truncated=False) == ()
+    assert warnings_for(QUALITY, INFO, duration_s=4.0) == ()
 
 
 @pytest.mark.parametrize(
-    ("code", "quality", "info", "duration_s", "is_truncated"),
+    ("code", "quality", "info", "duration_s", "of_reading"),
     [
-        ("narrowband", {"bandwidth_hz": 3_400.0}, {}, 4.0, False),
-        ("narrowband", {}, {"sample_rate_hz": 8_000}, 4.0, False),
-        ("clipped", {"clipped_share": 0.002}, {}, 4.0, False),
-        ("much_silence", {"silence_share": 0.61}, {}, 4.0, False),
-        ("compressed", {}, {"codec": "OPUS", "size_bytes": 11_000}, 4.0, False),  # 22 kbit/s
-        ("compressed", {}, {"codec": "aac", "size_bytes": 23_000, "num_channels": 2}, 4.0, False),  # 23 kbit/s per channel
-        ("short", {}, {}, 1.99, False),
-        ("truncated", {}, {}, 4.0, True),
-        ("quiet", {"level_db": -45.1}, {}, 4.0, False),
+        ("narrowband", {"bandwidth_hz": 3_400.0}, {}, 4.0, ()),
+        ("narrowband", {}, {"sample_rate_hz": 8_000}, 4.0, ()),
+        ("clipped", {"clipped_share": 0.002}, {}, 4.0, ()),
+        ("much_silence", {"silence_share": 0.61}, {}, 4.0, ()),
+        ("compressed", {}, {"codec": "OPUS", "size_bytes": 11_000}, 4.0, ()),  # 22 kbit/s
+        ("compressed", {}, {"codec": "aac", "size_bytes": 23_000, "num_channels": 2}, 4.0, ()),  # 23 kbit/s per channel
+        ("short", {}, {}, 1.99, ()),
+        ("truncated", {}, {}, 4.0, ("truncated",)),
+        ("more_tracks", {}, {}, 4.0, ("more_tracks",)),
+        ("unread_bytes", {}, {}, 4.0, ("unread_bytes",)),
+        ("quiet", {"level_db": -45.1}, {}, 4.0, ()),
     ],
 )
-def test_each_warning_alone(code: str, quality: dict, info: dict, duration_s: float, is_truncated: bool) -> None:
-    found = warnings_for(replace(QUALITY, **quality), replace(INFO, **info), duration_s=duration_s, is_truncated=is_truncated)
+def test_each_warning_alone(code: str, quality: dict, info: dict, duration_s: float, of_reading: tuple) -> None:
+    found = warnings_for(replace(QUALITY, **quality), replace(INFO, **info), duration_s=duration_s, of_reading=of_reading)
     assert found == (code,)
 
 
 @pytest.mark.parametrize("info", [{"codec": "OPUS", "size_bytes": 13_000}, {"codec": "FLAC", "size_bytes": 1_000}])
 def test_high_rates_and_lossless_coding_are_not_compressed(info: dict) -> None:
-    assert warnings_for(QUALITY, replace(INFO, **info), duration_s=4.0, is_truncated=False) == ()
+    assert warnings_for(QUALITY, replace(INFO, **info), duration_s=4.0) == ()
 
 
 def test_all_warnings_in_the_order_of_the_table() -> None:
     quality = SignalQuality(level_db=-50.0, peak_db=0.0, clipped_share=0.5, silence_share=0.9, bandwidth_hz=100.0)
     info = replace(INFO, codec="AMR_NB", size_bytes=1_000)
-    assert warnings_for(quality, info, duration_s=1.0, is_truncated=True) == tuple(
+    assert warnings_for(quality, info, duration_s=1.0, of_reading=("unread_bytes", "truncated", "more_tracks")) == tuple(
         code for code in WARNINGS if code != "unfamiliar"
     )
 
@@ -162,6 +192,6 @@ def test_windows_with_sound() -> None:
     # 0.3 s is 15 frames.
     for num_frames, expected in ((14, False), (15, True)):
         window = torch.zeros(64_000)
-        window[: num_frames * 320] = 0.1
+        window[: num_frames * 320] = 0.1 * torch.tensor([1.0, -1.0]).repeat(num_frames * 160)
         assert has_sound(window) is expected
     assert not has_sound(torch.zeros(64_000))

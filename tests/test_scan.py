@@ -134,8 +134,11 @@ def test_settings_choose_the_files(store: Store, folder: Path, tiny_detector: De
     write_recordings(folder / "a", 2)
     write_recordings(folder / ".b", 2, first_seed=2)
     (folder / "a" / "r0000.wav").rename(folder / "a" / "no ending")
-    assert rows_of(store, audit_of(store, folder, tiny_detector).id).keys() == {"a/r0001.wav"}
-    assert audit_of(store, folder, tiny_detector, all_files=True).num_files == 2
+    audit = audit_of(store, folder, tiny_detector)
+    assert rows_of(store, audit.id).keys() == {"a/r0001.wav"}
+    assert audit.message == "1 file left out by its ending: 1 without one (--all-files tries them too)."
+    audit = audit_of(store, folder, tiny_detector, all_files=True)
+    assert (audit.num_files, audit.message) == (2, None)
     assert audit_of(store, folder, tiny_detector, include_hidden=True).num_files == 3
     assert audit_of(store, folder, tiny_detector, include_hidden=True, pattern=".b/*2.wav").num_files == 1
 

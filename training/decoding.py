@@ -81,13 +81,14 @@ def decode_all(tree: Tree, names: Sequence[str], sizes: dict[str, int], *, num_w
 
 
 def decode(tree: Tree, name: str) -> DecodedRecording:
-    """Decodes one file to mono int16 at 16 kHz; what libsndfile refuses goes to FFmpeg (`core.audio`). Never raises for audio."""
+    """Decodes one file to mono int16 at 16 kHz (`core.audio`). Never raises for audio."""
     sha256, blocks, is_truncated = "", [], False
     try:
         with tree.opened(name) as path:
             sha256 = sha256_of(path)
             reader = AudioReader(path)
             blocks = [to_int16(block[0]).numpy().astype("<i2", copy=False) for block in reader]
+            reader.check_mix()
             is_truncated = reader.is_truncated
     except AudioRefusal as refusal:
         reason = f"{refusal.code}: {refusal}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.audio import sha256_of
 from core.errors import AudioRefusal
-from core.native_audio import native_blocks, probe
+from core.native_audio import NativeReader
 from core.records import EntryDetail
 from core.reports import without_nan
 
@@ -54,8 +54,8 @@ def audio_sha256(path: str | os.PathLike[str]) -> str:
         AudioRefusal: it cannot be decoded.
     """
     digest = hashlib.sha256()
-    for block in native_blocks(path, probe(path)):
-        digest.update(block.T.astype("<f4", copy=False).tobytes())
+    for block in NativeReader(path):
+        digest.update(block.samples.T.astype("<f4", copy=False).tobytes())
     return digest.hexdigest()
 
 

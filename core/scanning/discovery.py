@@ -5,15 +5,49 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from core.audio import EXTENSIONS
 from core.errors import ScanError
 from core.hostile_text import one_line
 from core.records import FoundFile, ScanSettings
 
+MAX_ENDINGS = 5
+"""So many endings are named of what is left out; the rest is counted."""
 
-def find_files(folder: str, settings: ScanSettings, *, on_left_out: Callable[[str], None] | None = None) -> Iterator[FoundFile]:
+
+@dataclass(slots=True)
+class LeftOut:
+    """What a listing leaves out, for whoever would have expected it."""
+
+    places: list[str] = field(default_factory=list)
+    """Each subfolder that cannot be opened and each link that leads out, and why it was left out."""
+    endings: Counter[str] = field(default_factory=Counter)
+    """Ending (empty where there is none) -> files that were left out because of it."""
+
+    @property
+    def ending_words(self) -> str:
+        """How many files of which endings; empty where none was left out."""
+        if not self.endings:
+            return ""
+        named = [f"{num:,} {ending or 'without one'}" for ending, num in self.endings.most_common(MAX_ENDINGS)]
+        if (num_other := self.endings.total() - sum(num for _, num in self.endings.most_common(MAX_ENDINGS))) > 0:
+            named.append(f"{num_other:,} others")
+        num = self.endings.total()
+        return f"{num:,} file{'s' if num > 1 else ''} left out by {'their' if num > 1 else 'its'} ending: {', '.join(named)}"
+
+    @property
+    def sentence(self) -> str | None:
+        """All of it for a message; None where nothing was left out."""
+        more = f", and {len(self.places) - 1} more." if self.places[1:] else "."
+        place = [f"Left out: {self.places[0]}{more}"] if self.places else []
+        ending = [f"{self.ending_words} (--all-files tries them too)."] if self.endings else []
+        return " ".join(place + ending) or None
+
+
+def find_files(folder: str, settings: ScanSettings, *, left_out: LeftOut | None = None) -> Iterator[FoundFile]:
     """Files below a folder that the settings let through, folder by folder in the order of their names.
 
     Links are followed within the folder, out of it only if the settings say so; a folder that was visited before (a loop, or
@@ -22,7 +56,7 @@ def find_files(folder: str, settings: ScanSettings, *, on_left_out: Callable[[st
     Args:
         folder: where to look.
         settings: pattern, endings, hidden files, links.
-        on_left_out: told of each subfolder that cannot be opened and each link that leads out, and why it was left out.
+        left_out: gets what is left out.
 
     Raises:
         ScanError: the folder itself is not there or cannot be opened.
@@ -35,10 +69,10 @@ def find_files(folder: str, settings: ScanSettings, *, on_left_out: Callable[[st
         os.scandir(root).close()  # the right to list
     except OSError as error:
         raise ScanError(f"No permission to list {folder} ({error.strerror}). Change its permissions, or choose another.") from None
-    yield from _walk(root, settings, on_left_out or (lambda _: None))
+    yield from _walk(root, settings, left_out if left_out is not None else LeftOut())
 
 
-def _walk(root: bytes, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
+def _walk(root: bytes, settings: ScanSettings, left_out: LeftOut) -> Iterator[FoundFile]:
     visited: set[tuple[int, int]] = set()
     real_root = os.path.realpath(root)
     to_visit = [b""]
@@ -52,7 +86,7 @@ def _walk(root: bytes, settings: ScanSettings, on_left_out: Callable[[str], None
             with os.scandir(os.path.join(root, below)) as scan:
                 children = sorted(scan, key=lambda child: child.name)
         except OSError as error:
-            on_left_out(f"{_shown(below)} could not be opened ({error.strerror})")
+            left_out.places.append(f"{_shown(below)} could not be opened ({error.strerror})")
             continue
         folders = []
         for child in children:
@@ -61,10 +95,10 @@ def _walk(root: bytes, settings: ScanSettings, on_left_out: Callable[[str], None
                 continue
             status = _status(child)
             is_folder = stat.S_ISDIR(status.st_mode) if status else child.is_dir(follow_symlinks=False)
-            if not is_folder and not is_wanted(path, settings):
+            if not is_folder and not is_wanted(path, settings, left_out):
                 continue
             if status and child.is_symlink() and not settings.follow_links and _leads_out(child.path, real_root):
-                on_left_out(f"{_shown(path)} is a link that leads out of the folder")
+                left_out.places.append(f"{_shown(path)} is a link that leads out of the folder")
             elif is_folder:
                 folders.append(path)
             else:  # the scorer refuses what is no file, with the reason
@@ -89,9 +123,17 @@ def _shown(path: bytes) -> str:
     return one_line(os.fsdecode(path))
 
 
-def is_wanted(path: bytes, settings: ScanSettings) -> bool:
-    """Whether the settings let through a file of this path within the folder."""
+def is_wanted(path: bytes, settings: ScanSettings, left_out: LeftOut) -> bool:
+    """Whether the settings let through a file of this path within the folder; if its ending keeps it out, that is counted."""
     name = path.decode("utf-8", "backslashreplace")
     if settings.pattern and not fnmatch.fnmatchcase(name, settings.pattern):
         return False
-    return settings.all_files or os.path.splitext(name)[1].lower() in EXTENSIONS
+    ending = os.path.splitext(name)[1].lower()
+    if settings.all_files or ending in EXTENSIONS:
+        return True
+    left_out.endings[one_line(ending)[:_MAX_ENDING]] += 1
+    return False
+
+
+_MAX_ENDING = 12
+"""Longer ones are names with a full stop in them; they are shown cut off."""

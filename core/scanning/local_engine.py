@@ -18,7 +18,7 @@ from core.detect import Scorer, record_of
 from core.errors import DECODER_FAILURES, AudioRefusal
 from core.memory import keep_batches
 from core.records import Audit, FoundFile, PendingFile, ScanSettings, ScoredRecording
-from core.scanning.discovery import find_files
+from core.scanning.discovery import LeftOut, find_files
 from core.scanning.supervision import HANDS, MAX_DEATHS
 from core.scanning.trial import tried, try_alone
 from core.sketches import refused_sketch
@@ -44,7 +44,7 @@ Results = queue.Queue[Result | Exception | None]
 class Engine(Protocol):
     """Lists an audit's files, and finds a result for each pending one."""
 
-    def find(self, folder: str, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
+    def find(self, folder: str, settings: ScanSettings, left_out: LeftOut) -> Iterator[FoundFile]:
         """The files of a place, in a stable order.
 
         Raises:
@@ -65,9 +65,9 @@ class LocalEngine:
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
 
-    def find(self, folder: str, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
+    def find(self, folder: str, settings: ScanSettings, left_out: LeftOut) -> Iterator[FoundFile]:
         """As `Engine`."""
-        return find_files(folder, settings, on_left_out=on_left_out)
+        return find_files(folder, settings, left_out=left_out)
 
     def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
         """As `Engine`."""

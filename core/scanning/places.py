@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from core.errors import AudioRefusal, ScanError
 from core.records import FoundFile, ScanSettings
-from core.scanning.discovery import find_files, is_wanted
+from core.scanning.discovery import LeftOut, find_files, is_wanted
 
 NUM_TRIES = 3
 """A file of a place that answers with a failure is asked for this often."""
@@ -54,25 +54,27 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise ScanError(f"{url} cannot be opened: {_words(error)}.") from None
 
 
-def find_in(place: str, settings: ScanSettings, *, on_left_out: Callable[[str], None] | None = None) -> Iterator[FoundFile]:
+def find_in(place: str, settings: ScanSettings, *, left_out: LeftOut | None = None) -> Iterator[FoundFile]:
     """Files below a path or URL that the settings let through, folder by folder in the order of their names.
 
     Raises:
         ScanError: the place is not there or cannot be listed.
     """
     if not is_url(place):
-        yield from find_files(place, settings, on_left_out=on_left_out)
+        yield from find_files(place, settings, left_out=left_out)
         return
     filesystem, root = open_filesystem(place)
     try:
         if root.strip("/") and not filesystem.isdir(root):
             raise ScanError(f"There is no folder {place}. Check the address, or choose another.")
-        yield from _walk(filesystem, root, "", settings)
+        yield from _walk(filesystem, root, "", settings, left_out if left_out is not None else LeftOut())
     except OSError as error:
         raise ScanError(f"{place} cannot be listed: {_words(error)}. Check the address and your credentials.") from None
 
 
-def _walk(filesystem: fsspec.AbstractFileSystem, root: str, below: str, settings: ScanSettings) -> Iterator[FoundFile]:
+def _walk(
+    filesystem: fsspec.AbstractFileSystem, root: str, below: str, settings: ScanSettings, left_out: LeftOut
+) -> Iterator[FoundFile]:
     folders = []
     children = {_name_of(child): child for child in filesystem.ls(_join(root, below), detail=True)}
     for name in sorted(children):
@@ -81,10 +83,10 @@ def _walk(filesystem: fsspec.AbstractFileSystem, root: str, below: str, settings
         path = f"{below}/{name}" if below else name
         if children[name]["type"] == "directory":
             folders.append(path)
-        elif is_wanted(os.fsencode(path), settings):
+        elif is_wanted(os.fsencode(path), settings, left_out):
             yield FoundFile(path_bytes=os.fsencode(path), size_bytes=int(children[name].get("size") or 0))
     for path in folders:
-        yield from _walk(filesystem, root, path, settings)
+        yield from _walk(filesystem, root, path, settings, left_out)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import AudioRefusal
 from core.records import NARROWBAND_HZ, ScanSettings
-from core.scanning.discovery import find_files
+from core.scanning.discovery import LeftOut, find_files
 from core.scanning.trial import tried
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_PROBED = 200
 """Files opened to estimate hours and formats; they are spread evenly over the list."""
+
+_UNKNOWN_S = 10.0
+"""Taken for the length of each recording where none states its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,8 @@ class ScanPlan:
     other_ways: tuple[tuple[str, float], ...] = ()
     """Of a detector with a fast network: what else one may choose, in words, and the time in seconds that it would take."""
     example_paths: tuple[str, ...]
+    ending_words: str
+    """What is left out by its ending, in words; empty where nothing is."""
 
 
 def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None) -> ScanPlan:
@@ -55,17 +60,23 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
     Raises:
         ScanError: the folder cannot be listed.
     """
-    files = list(find_files(folder, settings))
+    left_out = LeftOut()
+    files = list(find_files(folder, settings, left_out=left_out))
     num_probed = min(MAX_PROBED, len(files))
     probed = [files[i * len(files) // num_probed] for i in range(num_probed)]
     paths = [os.path.join(folder, os.fsdecode(file.path_bytes)) for file in probed]
     codecs: Counter[str] = Counter()
-    durations, num_narrowband = {}, 0
+    durations: dict[str, float | None] = {}
+    num_narrowband = 0
     for path, info in zip(paths, tried(paths, how="probe"), strict=True):
         if not isinstance(info, AudioRefusal):
             codecs[info.codec] += 1
             num_narrowband += info.sample_rate_hz <= NARROWBAND_HZ
-            durations[path] = info.duration_s or 0.0
+            durations[path] = info.duration_s
+    # Of what states no length nobody knows how long it is: it counts as the others do on average.
+    known = [duration_s for duration_s in durations.values() if duration_s is not None]
+    average_s = sum(known) / len(known) if known else _UNKNOWN_S
+    durations = {path: average_s if duration_s is None else duration_s for path, duration_s in durations.items()}
     per_probed = len(files) / max(1, len(paths))
     audio_s = sum(durations.values()) * per_probed
     expected_s, other_ways = _expected_s(scorer, durations) if scorer and durations else (None, ())
@@ -81,6 +92,7 @@ def dry_run(folder: str, settings: ScanSettings, *, scorer: Scorer | None = None
         expected_s=expected_s and expected_s * per_probed,
         other_ways=tuple((way, seconds * per_probed) for way, seconds in other_ways),
         example_paths=tuple(os.path.relpath(path, folder).encode("utf-8", "backslashreplace").decode() for path in paths[:5]),
+        ending_words=left_out.ending_words,
     )
 
 

@@ -15,6 +15,7 @@ from core.checkpoints import Detector
 from core.records import Audit, FoundFile, ScanSettings
 from core.scanning.cluster.connection import connected
 from core.scanning.cluster.fleet import Fleet
+from core.scanning.discovery import LeftOut
 from core.scanning.local_engine import Results
 from core.scanning.places import find_in
 from core.store.ledger import Ledger
@@ -30,9 +31,9 @@ class RayEngine:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
-    def find(self, folder: str, settings: ScanSettings, on_left_out: Callable[[str], None]) -> Iterator[FoundFile]:
+    def find(self, folder: str, settings: ScanSettings, left_out: LeftOut) -> Iterator[FoundFile]:
         """As `Engine`; the folder may be a URL."""
-        return find_in(folder, settings, on_left_out=on_left_out)
+        return find_in(folder, settings, left_out=left_out)
 
     def threads(self, ledger: Ledger, audit: Audit, stop: threading.Event) -> list[Callable[[Results], None]]:
         """As `Engine`."""

@@ -22,6 +22,7 @@ from core.checkpoints import Detector, detector_named
 from core.errors import CoreError, ScanError, StoreUnavailableError
 from core.protocols import ProtocolChoices, Trial, read_protocol
 from core.records import Audit, AuditStatus, ScanSettings, ScoredRecording
+from core.scanning.discovery import LeftOut
 from core.scanning.places import find_in, is_url, normalised
 from core.scanning.standby import STANDBY
 from core.store.ledger import Ledger
@@ -191,14 +192,13 @@ class _Run:
     def _list(self) -> None:
         settings = self.audit.settings
         trials = _trials_of(settings)
-        left_out: list[str] = []
-        found = self.engine.find(self.audit.folder, settings, left_out.append)
+        left_out = LeftOut()
+        found = self.engine.find(self.audit.folder, settings, left_out)
         while files := list(islice(found, LISTING_BATCH)):
             self.ledger.add_entries(files, trials)
             self._beat()
         self.ledger.mark_listed()
-        if left_out:
-            self.message = f"Left out: {left_out[0]}" + (f", and {len(left_out) - 1} more." if left_out[1:] else ".")
+        self.message = left_out.sentence or self.message
 
     def _pass(self) -> AuditStatus:
         results: Results = queue.Queue()

@@ -20,7 +20,7 @@ from typing import Literal
 
 from core.errors import DECODER_FAILURES, AudioRefusal
 from core.limits import limit_this_process
-from core.native_audio import native_blocks, probe
+from core.native_audio import NativeReader
 from core.records import AudioInfo
 
 MEMORY_BYTES = 2 * 2**30
@@ -104,13 +104,13 @@ def _size_bytes(path: str) -> int:
 
 def _try(path: str, how: str) -> dict | tuple[str, str]:
     try:
-        info = probe(path)
+        reader = NativeReader(path)
         if how == "decode":
-            for _ in native_blocks(path, info):
+            for _ in reader:
                 pass
     except AudioRefusal as refusal:
         return refusal.code, str(refusal)
-    return asdict(info)
+    return asdict(reader.info)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def _show_bar(audit: Audit) -> None:
         text += f", {_words(audit.seconds_left)} left"
     st.progress(min(1.0, audit.share_done), text=text)
     if audit.message:
-        st.warning(escaped(audit.message))
+        show = st.info if audit.status is AuditStatus.FINISHED else st.warning  # what was left out, or what went wrong
+        show(escaped(audit.message))
     if audit.status is AuditStatus.INTERRUPTED:
         st.warning("The worker of this audit ended before it was done. Nothing is lost: resume it.")
     if audit.status is AuditStatus.QUEUED and audit.is_stale:

@@ -15,7 +15,7 @@ from core.store.store import Store
 from pages.components import resources
 from pages.components.detector_picker import pick_detector
 from pages.components.folder_picker import pick_folder
-from pages.components.frame import telling_failures
+from pages.components.frame import escaped, telling_failures
 from pages.components.sign_in import allows
 from pages.components.telephone_advice import advise_on_plan
 
@@ -90,6 +90,7 @@ def _checked(settings: ScanSettings) -> ScanSettings:
 def _show_plan(plan: ScanPlan) -> None:
     if plan.num_files == 0:
         st.warning("No recordings there. Check the pattern, or let it try files without a known audio ending.")
+        _show_left_out(plan)
         return
     files, hours, size, time = st.columns(4)
     files.metric("Files", f"{plan.num_files:,}")
@@ -106,6 +107,12 @@ def _show_plan(plan: ScanPlan) -> None:
         st.caption(
             f"{plan.num_unreadable} of {plan.num_probed} probed files cannot be read; the audit will list them with their reasons."
         )
+    _show_left_out(plan)
+
+
+def _show_left_out(plan: ScanPlan) -> None:
+    if plan.ending_words:
+        st.caption(f"{escaped(plan.ending_words)}. *Try files without a known audio ending too*, among the options, includes them.")
 
 
 def _duration_words(seconds: float | None) -> str:
