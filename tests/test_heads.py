@@ -25,7 +25,7 @@ from training.head_choice import compare_ways
 from training.heads import HeadRecipe, fold_of_groups, head_scores, left_out_scores, material_of, split_scores, train_head
 
 TINY = WhisperConfig(width=16, num_attention_heads=4, num_blocks=1)
-RECIPE = HeadRecipe(width=16, num_steps=150, batch_size=16)
+RECIPE = HeadRecipe(width=16, num_steps=150, batch_size=16, views=("plain", "changed"), copy_share=0.125)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,7 +120,7 @@ def test_no_features_are_told(tmp_path: Path) -> None:
         open_features(tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{}, {"sharpness": 0.05}, {"copy_share": 0.0}])
+@pytest.mark.parametrize("changes", [{}, {"sharpness": 0.05}, {"views": ("plain", "changed")}])
 def test_a_head_learns_what_tells_the_classes_apart(changes: dict) -> None:
     found = features_of()
     recipe = HeadRecipe(**{"width": 16, "num_steps": 150, "batch_size": 32} | changes)

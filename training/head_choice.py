@@ -14,8 +14,9 @@ from training.heads import HeadRecipe, left_out_scores, material_of, pooled_eer,
 
 WAYS = {
     "as shipped": HeadRecipe(),
-    "no copies by vocoders": HeadRecipe(copy_share=0.0),
-    "no changed views, no copies": HeadRecipe(views=("plain",), copy_share=0.0),
+    "changed views too": HeadRecipe(views=("plain", "changed")),
+    "copies by vocoders too": HeadRecipe(copy_share=0.125),
+    "changed views and copies too": HeadRecipe(views=("plain", "changed"), copy_share=0.125),
     "stem and 1 block": HeadRecipe(num_blocks=1),
     "stem and 2 blocks": HeadRecipe(num_blocks=2),
     "sharpness-aware, radius 0.05": HeadRecipe(sharpness=0.05),

@@ -40,9 +40,9 @@ class HeadRecipe:
     """Both parameters of the Beta distribution that pairs are mixed by."""
     smoothed: float = 0.05
     """Label of bona fide; spoof's is 1 less it."""
-    views: tuple[str, ...] = ("plain", "changed")
+    views: tuple[str, ...] = ("plain",)
     """Which views of the training recordings are drawn."""
-    copy_share: float = 0.125
+    copy_share: float = 0.0
     """Share of a batch that are copies by a vocoder; as many are their originals, changed alike."""
     num_blocks: int | None = None
     """Features of the stem and so many blocks alone; None for all."""
