@@ -365,7 +365,7 @@ def detector_named(name: str | None = None) -> Detector:
     raise DetectorError(f"No detector is called {name!r}; installed: {installed}. `python -m core detectors` lists them.")
 
 
-DEFAULT_DETECTOR = "vgg27-spectrogram"
+DEFAULT_DETECTOR = "whisper-vgg27"
 """Name of the detector used when none is chosen."""
 DEFAULT_FAST = "vgg27-spectrogram"
 """Name of the one to choose where time counts more."""

@@ -111,6 +111,8 @@ class _TableError(Exception):
 def _bytes_of(path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise _TableError(f"{path} is not there; check the path.") from None
     except OSError as error:
         raise _TableError(f"{path} could not be read: {error.strerror}.") from None
 

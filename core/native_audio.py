@@ -363,10 +363,10 @@ def _decoder_of(stream: av.audio.AudioStream) -> Callable[[av.Packet], list[av.A
 
 
 def _may_be_mpeg(file: BinaryIO) -> bool:
-    """Whether libsndfile would give a file to its MPEG decoder."""
+    """Whether libsndfile would give a file to its MPEG decoder: by its first bytes, or by its ending where these say nothing."""
     file.seek(0)
     head = file.read(3)
-    return head == b"ID3" or head[:1] == b"\xff"
+    return head == b"ID3" or head[:1] == b"\xff" or os.fsencode(file.name).lower().endswith((b".mp1", b".mp2", b".mp3"))
 
 
 def _plausible(**declared: object) -> AudioInfo:

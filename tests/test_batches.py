@@ -191,7 +191,7 @@ def test_a_share_of_the_windows_passes_through_a_channel(monkeypatch: pytest.Mon
 def test_copies_replace_spoofs_and_are_of_bona_fide_of_the_shard(share: float, num: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a maker that adds 0.5, a copy shows which recording it is of."""
     monkeypatch.setattr(batches_module, "build_front_end", lambda _: Samples())
-    monkeypatch.setattr(batches_module, "_MAKERS", (lambda samples, _: samples + 0.5,))
+    monkeypatch.setattr(batches_module, "COPY_MAKERS", (lambda samples, _: samples + 0.5,))
     split = split_of(10, 10)
     drawn = torch.tensor([12, 3, 15, 7, 19, 18, 5, 11])  # five spoofs, three bona fide
     images, labels = maker_of(split, copy_share=share).shard(
@@ -213,7 +213,7 @@ def test_copies_replace_spoofs_and_are_of_bona_fide_of_the_shard(share: float, n
 def test_every_maker_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
     makers = tuple(lambda samples, _, i=i: (used.append(i), samples)[1] for i in range(3))
-    monkeypatch.setattr(batches_module, "_MAKERS", makers)
+    monkeypatch.setattr(batches_module, "COPY_MAKERS", makers)
     made = maker_of(split_of(4, 4), copy_share=1.0)
     for step in range(30):
         made.shard(torch.tensor([[0, 0], [5, 0]]), epoch=0, step=step, number=0)
@@ -221,9 +221,9 @@ def test_every_maker_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(used) == 30
 
 
-@pytest.mark.parametrize("number", range(len(batches_module._MAKERS)))
+@pytest.mark.parametrize("number", range(len(batches_module.COPY_MAKERS)))
 def test_real_makers_give_finite_images(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches_module, "_MAKERS", (batches_module._MAKERS[number],))
+    monkeypatch.setattr(batches_module, "COPY_MAKERS", (batches_module.COPY_MAKERS[number],))
     made, drawn = maker_of(split_of(2, 2), copy_share=1.0), torch.tensor([[0, 0], [3, 0]])
     images, _ = made.shard(drawn, epoch=0, step=0, number=0)
     plain, _ = maker_of(split_of(2, 2)).shard(drawn, epoch=0, step=0, number=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core.checkpoints import SHIPPED_DETECTORS, load_detector
+from core.checkpoints import DEFAULT_DETECTOR, DEFAULT_FAST, SHIPPED_DETECTORS, load_detector
 from core.commands.program import build_parser as core_parser
 from core.explanation.pointing_records import load_pointing_game
 from core.familiarity import load_familiarity
@@ -101,13 +101,18 @@ def test_pages_named_in_the_readme_exist() -> None:
 
 
 def test_the_figures_in_the_readme_are_the_detectors() -> None:
-    detector = load_detector(SHIPPED_DETECTORS / "vgg27-spectrogram")
+    detector = load_detector(SHIPPED_DETECTORS / DEFAULT_DETECTOR)
     figures = {(figure.split, figure.name): figure for figure in detector.manifest.figures}
+    fast = load_detector(SHIPPED_DETECTORS / DEFAULT_FAST)
     trust = README.partition("## How far to trust it")[2].partition("\n## ")[0]
-    for name, value, low, high in re.findall(r"\| ([^|]+?) \| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|", trust):
-        figure = figures["test", name]
+    pattern = r"\| ([^|]+?) \((test2?)\) \| ([\d.]+) % \| ([\d.]+) to ([\d.]+) % \|"
+    for name, split, value, low, high in re.findall(pattern, trust):
+        figure = figures[split, name]
         assert (value, low, high) == tuple(f"{100 * x:.1f}" for x in (figure.value, figure.low, figure.high))
-    assert len(re.findall(r"\| ([^|]+?) \| ([\d.]+) % \|", trust)) >= 4
+    (eer,) = (figure for figure in fast.manifest.figures if (figure.split, figure.name) == ("test", "EER"))
+    assert f"EER {100 * eer.value:.1f} % on test ({100 * eer.low:.1f} to {100 * eer.high:.1f} %)" in " ".join(trust.split())
+    assert f"more than {detector.manifest.num_second_pass} windows" in " ".join(trust.split())
+    assert len(re.findall(pattern, trust)) >= 8
     assert detector.hash[:12] in detector.card
     assert json.loads((detector.folder / "detector.json").read_text())["provenance"]["data"]["train"]
 

@@ -51,7 +51,8 @@ def check_explanation(detector: Detector, samples: np.ndarray | torch.Tensor, ex
         raise ExplanationError(f"the map is of {explanation.duration_s:g} s of audio, not of {windows.duration_s:g} s")
     view = view_of(detector)
     maps = {i: cut(explanation.saliency, explanation.time_s, windows, i, view.axes) for i in windows.judged}
-    tested = sorted(windows.judged, key=lambda i: -maps[i].sum())[:MAX_TESTED_WINDOWS]
+    num_tested = 1 if detector.manifest.branches else MAX_TESTED_WINDOWS  # a fusion's window costs ten times as much
+    tested = sorted(windows.judged, key=lambda i: -maps[i].sum())[:num_tested]
     shown = view.shown(windows.samples[tested])
     drawn = _maps_of_random_networks(view, shown[:1], explanation)
     generator = np.random.default_rng(0)
@@ -144,7 +145,7 @@ def _maps_of_random_networks(view: DetectorView, shown: torch.Tensor, explanatio
     """Maps of one window by the same network with random weights; none where there are no weights."""
     if view.detector.is_foreign:
         return []
-    wanted, maps = NUM_RANDOM_NETWORKS[explanation.method], []
+    wanted, maps = 1 if view.detector.manifest.branches else NUM_RANDOM_NETWORKS[explanation.method], []
     for seed in range(3 * wanted):
         generator = torch.Generator().manual_seed(seed)
         other = randomised(view.model, generator, lambda: copy.deepcopy(view.model))
