@@ -88,5 +88,6 @@ if __name__ == "__main__":
     MODELS["tiny"] = tiny_network
     RECIPES["tiny"] = tiny_recipe
     loop._CHECKPOINT_EVERY_S, loop._LOG_EVERY_STEPS = -1.0, LOG_EVERY_STEPS
+    loop.faster_precision = lambda *_: "bfloat16"  # as the tests set it in their own process
     _hold_at(int(sys.argv[1]))
     sys.exit(main(sys.argv[2:]))
