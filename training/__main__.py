@@ -286,9 +286,8 @@ def _passes(options: argparse.Namespace) -> None:
     print(f"{detector.name} ({detector.hash[:12]}), {num} recordings of a minute joined from {split.name}")
     for figure in figures:
         which = {-1: "the fast network alone", 0: "every window by all"}.get(figure.num_windows, f"{figure.num_windows} by all")
-        print(
-            f"  {which:<24} EER {figure.eer:6.1%}  judged by all {figure.share_judged:6.1%}  change {figure.mean_change:.2f} nats"
-        )
+        change = "" if figure.num_windows < 0 else f"  change {figure.mean_change:.2f} nats"
+        print(f"  {which:<24} EER {figure.eer:6.1%}  judged by all {figure.share_judged:6.1%}{change}")
     if options.out:
         replace_file(options.out, json.dumps(passes_json(detector, split, num, figures), indent=1) + "\n")
 
