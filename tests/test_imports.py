@@ -51,9 +51,9 @@ _SCORING = """
 import core.runtime, core.scanning.local_engine, core.store.ledger
 from core.checkpoints import detector_named
 from core.sketches import Decoding
-front_end = detector_named().build_front_end()
+front_ends = [branch.build_front_end() for branch in detector_named().branches]
 (window, *_) = (window for _, _, window in Decoding("data/samples/flite/flite_slt_invoice.flac", "mix", 64_000).windows())
-assert front_end(window[None]).shape == (1, 1, 224, 224)
+assert [front_end(window[None]).shape for front_end in front_ends] == [(1, 1, 224, 224), (1, 1, 80, 400)]
 check("a scan", "torchvision sklearn scipy.stats scipy.optimize captum plotly pandas pyarrow ray onnx openvino matplotlib")
 """
 

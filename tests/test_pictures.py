@@ -12,7 +12,7 @@ import torch
 from permissions import ordinary_user
 from PIL import Image
 
-from core.detector_config import FEATURE_KINDS
+from core.detector_config import FEATURE_KINDS, FeatureConfig
 from core.errors import AudioRefusal, CoreError
 from core.pictures import export_png
 
@@ -31,7 +31,8 @@ def test_one_picture_per_window(tmp_path: Path, kind: str) -> None:
     written = export_png(write_tone(tmp_path / "a.b.wav", 100_000), tmp_path / "out" / "deep", kind=kind)
     assert [path.name for path in written] == [f"a.b.{kind}.{start}s.png" for start in ("0000.0000", "0002.0000", "0002.2500")]
     assert sorted((tmp_path / "out" / "deep").iterdir()) == sorted(written)
-    assert {pixels(path).shape for path in written} == {(224, 224, 3)}
+    _, rows, columns = FeatureConfig(kind=kind).image_shape
+    assert {pixels(path).shape for path in written} == {(rows, columns, 3)}
 
 
 def test_a_last_window_one_sample_on_does_not_replace_the_one_before(tmp_path: Path) -> None:

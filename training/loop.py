@@ -124,7 +124,7 @@ def _train(
         num_processes=world.size,
         initialisation=initialisation,
     )
-    precision = folder.decided("precision", lambda: faster_precision(network, batches, world.device))
+    precision = _shared_precision(folder, network, batches, world)
     trained = wrap(network, world)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -172,6 +172,14 @@ def _train(
         _measure(average.module, batches, dev_split, folder, progress, epoch + 1)
         saver.save(progress, is_due=True)
     folder.tell(RunStatus.FINISHED, epoch=recipe.num_epochs)
+
+
+def _shared_precision(folder: RunFolder, network: torch.nn.Module, batches: BatchMaker, world: World) -> str:
+    """The precision that the main process found faster, in all processes."""
+    found = [folder.decided("precision", lambda: faster_precision(network, batches, world.device)) if is_main() else None]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(found)
+    return found[0]
 
 
 def faster_precision(network: torch.nn.Module, batches: BatchMaker, device: torch.device) -> str:
