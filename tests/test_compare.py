@@ -183,7 +183,7 @@ def test_the_command_writes_report_and_pictures(score_files: Path, tmp_path: Pat
 
 def test_what_cannot_be_read_or_written_is_told(score_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(tmp_path / "none.csv"), "--out", str(tmp_path)]) == 1
-    assert "could not be read" in capsys.readouterr().err
+    assert "none.csv is not there; check the path" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     scores = str(score_files / "earwitness.test.csv")
     assert main(["compare", scores, "--out", str(tmp_path / "file" / "below"), "--no-speed"]) == 1

@@ -184,7 +184,7 @@ def test_older_score_files_are_read_without_family(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda text: text.replace("spoof_score", "score"), "lacks the columns spoof_score"),
-        (lambda text: text.replace("bona fide", "genuine"), "line 2: the key is 'genuine'; expected bonafide or spoof"),
+        (lambda text: text.replace("bona fide", "perhaps"), "line 2: the key is 'perhaps'; expected a word"),
         (lambda text: text.replace("b,x", "a,x"), "a occurs twice"),
         (lambda text: text.replace(",1\n", ",nan\n"), "line 3: the spoof score is not a finite number"),
         (lambda text: text.replace(",1\n", ",\n"), "line 3: the spoof score is not a finite number"),

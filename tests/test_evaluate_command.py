@@ -107,7 +107,8 @@ def test_an_inverted_file_is_told_and_flipped_or_kept_on_demand(scores: Path, ca
         (lambda text: "", [], "mine.txt is empty"),
         (str, ["--columns", "value=x"], "--columns value=x: expected WHAT=NAME"),
         (str, ["--resamples", "3"], "95 % intervals need 100 or more"),
-        (str, ["--protocol", "{folder}/none"], "could not be read"),
+        (str, ["--protocol", "{folder}/none"], "none is not there; check the path"),
+        (str, ["--protocol", "{folder}"], "could not be read: Is a directory"),
         (str, ["--asv-scores", "{folder}/none"], "could not be read"),
     ],
 )

@@ -273,7 +273,7 @@ def test_recordings_that_do_not_fit_a_protocol_are_told(labelled, tmp_path: Path
     with pytest.raises(CoreError, match="names none of the 12"):
         recordings_of(folder, other)
     other.write_text("utterance,score\nnobody,1\n")
-    with pytest.raises(CoreError, match="expected utterance and label"):
+    with pytest.raises(CoreError, match=r"utterance, score; none of them is known as the label\. Call it 'label'"):
         recordings_of(folder, other)
     other.write_text("utt,label,family,speaker_id\nr0000,bonafide,,x\nr0001,spoof,vocoder,y\n")
     name, table = recordings_of(folder, other)

@@ -270,6 +270,7 @@ class ParquetLedger:
 
     def _write_audit(self) -> None:
         record = asdict(replace(self._audit, heartbeat_at=time.time())) | {"format_version": FORMAT_VERSION}
+        record["settings"] = self._audit.settings.to_dict()  # as `_opened` compares them
         self._place.write_json("audit.json", record)
         self._beaten_at = time.monotonic()
 
