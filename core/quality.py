@@ -39,8 +39,8 @@ _MAX_SPECTRUM_BLOCKS = 96
 _HANN = np.hanning(_SPECTRUM_BLOCK + 1)[:-1].astype(np.float32)
 
 
-def frame_levels_db(samples: torch.Tensor) -> torch.Tensor:
-    """RMS level of each whole 20 ms frame about the mean of all, dB re full scale: a recorder's offset is no sound.
+def rms_levels_db(samples: torch.Tensor) -> torch.Tensor:
+    """RMS level of each whole 20 ms frame as it is, with its offset, dB re full scale.
 
     Args:
         samples: `[..., time]` at 16 kHz.
@@ -49,12 +49,18 @@ def frame_levels_db(samples: torch.Tensor) -> torch.Tensor:
         `[..., frame]`, at least -120 dB.
     """
     num_frames = samples.shape[-1] // FRAME_SAMPLES
-    samples = samples[..., : num_frames * FRAME_SAMPLES]
-    if num_frames:
-        samples = samples - samples.mean(dim=-1, keepdim=True)
-    frames = samples.unflatten(-1, (num_frames, FRAME_SAMPLES))
+    frames = samples[..., : num_frames * FRAME_SAMPLES].unflatten(-1, (num_frames, FRAME_SAMPLES))
     power = torch.linalg.vector_norm(frames, dim=-1).square() / FRAME_SAMPLES
     return 10 * torch.log10(power.clamp_min(1e-12))
+
+
+def frame_levels_db(samples: torch.Tensor) -> torch.Tensor:
+    """As `rms_levels_db`, but about the mean of all frames: a recorder's offset is no sound.
+
+    Trained detectors and stored results depend on `rms_levels_db`, without this.
+    """
+    samples = samples[..., : samples.shape[-1] // FRAME_SAMPLES * FRAME_SAMPLES]
+    return rms_levels_db(samples - samples.mean(dim=-1, keepdim=True) if samples.shape[-1] else samples)
 
 
 class QualityMeter:

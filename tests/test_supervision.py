@@ -123,7 +123,7 @@ def test_single_files_are_tried_before_they_are_scored(planted: Path) -> None:
 def test_a_dry_run_decodes_nothing_that_crashes(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "MIN_LIMIT_S", 2.0)
     timed: list[str] = []
-    manifest = SimpleNamespace(window_s=4.0)
+    manifest = SimpleNamespace(window_s=4.0, num_second_pass=0)
     scorer = SimpleNamespace(
         detector=SimpleNamespace(manifest=manifest), num_threads=1, score_files=lambda paths: timed.extend(paths) or ()
     )

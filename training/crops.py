@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 
 from core.detector_config import WINDOW_SAMPLES
-from core.quality import ACTIVE_DB, FRAME_SAMPLES, frame_levels_db
+from core.quality import ACTIVE_DB, FRAME_SAMPLES, rms_levels_db
 from core.resample import SAMPLE_RATE_HZ
 from training.data import LabelledSplit, to_float
 
@@ -71,14 +71,14 @@ class CropSampler:
 
 def trim_edges(samples: torch.Tensor, *, keep_s: float, range_db: float) -> torch.Tensor:
     """int16 `[time]` without leading and trailing frames more than `range_db` below the loudest; `keep_s` stays at each edge."""
-    first, end = _active_span(frame_levels_db(to_float(samples)), range_db, len(samples))
+    first, end = _active_span(rms_levels_db(to_float(samples)), range_db, len(samples))
     keep = int(keep_s * SAMPLE_RATE_HZ)
     return samples[max(0, first - keep) : end + keep]
 
 
 def _active_bounds(samples: torch.Tensor) -> torch.Tensor:
     """First and end sample `[1 + range, 2]`: of the whole recording, then within each of `_TRIM_RANGES_DB`."""
-    levels = frame_levels_db(to_float(samples))
+    levels = rms_levels_db(to_float(samples))
     spans = [(0, len(samples))] + [_active_span(levels, range_db, len(samples)) for range_db in _TRIM_RANGES_DB]
     return torch.tensor(spans)
 

@@ -12,7 +12,7 @@ import torch
 from scipy import signal
 
 from core.audio import SAMPLE_RATE_HZ
-from core.quality import FRAME_SAMPLES, active_frames, frame_levels_db
+from core.quality import ACTIVE_DB, ACTIVE_RANGE_DB, FRAME_SAMPLES, rms_levels_db
 
 FULL_SCALE = 0.999
 _NUM_TAPS = 1_025
@@ -33,12 +33,14 @@ _QUIET_SHARE = 0.1
 
 def frame_levels(samples: np.ndarray) -> np.ndarray:
     """Level of each whole 20 ms frame in dB re full scale."""
-    return frame_levels_db(_as_tensor(samples)).numpy()
+    return rms_levels_db(_as_tensor(samples)).numpy()
 
 
 def active_span(samples: np.ndarray) -> tuple[int, int]:
     """First sample of the first frame that holds sound, end of the last; all of them where no frame does."""
-    active = np.flatnonzero(active_frames(_as_tensor(samples)).numpy())
+    # Not `core.quality.active_frames`, which leaves out offsets and beeps: what was made must come out the same again.
+    levels_db = frame_levels(samples)
+    active = np.flatnonzero(levels_db > max(ACTIVE_DB, levels_db.max(initial=ACTIVE_DB) - ACTIVE_RANGE_DB))
     return (int(active[0]) * FRAME_SAMPLES, (int(active[-1]) + 1) * FRAME_SAMPLES) if len(active) else (0, len(samples))
 
 

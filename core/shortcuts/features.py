@@ -14,7 +14,7 @@ import torch
 
 from core.audio import SAMPLE_RATE_HZ
 from core.native_audio import probe
-from core.quality import ACTIVE_DB, ACTIVE_RANGE_DB, FRAME_SAMPLES, frame_levels_db
+from core.quality import ACTIVE_DB, ACTIVE_RANGE_DB, FRAME_SAMPLES, rms_levels_db
 from core.recording_start import read_start
 from core.records import AudioInfo
 
@@ -115,7 +115,7 @@ def measure_samples(samples: torch.Tensor) -> dict[str, float]:
 
 def silence_measures(samples: torch.Tensor) -> list[float]:
     """Shares of the frames that are silent before the first sound, after the last one, and in all; and both edges in s."""
-    levels = frame_levels_db(samples)
+    levels = rms_levels_db(samples)
     num = len(levels)
     active = torch.nonzero(levels > max(ACTIVE_DB, float(levels.max()) - ACTIVE_RANGE_DB)).flatten() if num else levels
     if not len(active):
@@ -128,7 +128,7 @@ def silence_measures(samples: torch.Tensor) -> list[float]:
 
 def loudness_measures(samples: torch.Tensor) -> list[float]:
     """RMS level, peak, and the level of the 10 % quietest and of the loudest 20 ms frames, all in dBFS."""
-    levels = frame_levels_db(samples)
+    levels = rms_levels_db(samples)
     rms, peak = float(samples.square().mean().sqrt()), float(samples.abs().max())
     frames = [float(torch.quantile(levels, 0.1)), float(levels.max())] if len(levels) else [_FLOOR_DB, _FLOOR_DB]
     return [20 * np.log10(max(rms, 1e-6)), 20 * np.log10(max(peak, 1e-6)), *frames]
