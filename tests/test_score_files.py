@@ -133,7 +133,7 @@ def test_bad_files_are_told_with_their_line(text: str, message: str) -> None:
 
 
 def test_files_that_are_no_text_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ScoreFileError, match=r"none.txt could not be read: No such file"):
+    with pytest.raises(ScoreFileError, match=r"none.txt is not there; check the path"):
         read_score_file(tmp_path / "none.txt")
     with pytest.raises(ScoreFileError, match=r"s.gz is cut off: its gzip stream has no end"):
         read_score_file(gzip.compress(OLD.encode() * 1_000)[:-20], name="s.gz")
